@@ -1,0 +1,18 @@
+"""Detectors: numbers in, evidence out. They know no call, no topic and no clock."""
+
+from .base import Detector, Evidence, Uniforms, event_uniforms, hash64
+from .changetime import ChangeTime
+from .numeric_detector import NumericDetector
+from .share_detectors import BinaryDetector, CategoricalDetector
+
+__all__ = [
+    "BinaryDetector",
+    "CategoricalDetector",
+    "ChangeTime",
+    "Detector",
+    "Evidence",
+    "NumericDetector",
+    "Uniforms",
+    "event_uniforms",
+    "hash64",
+]

@@ -1,0 +1,53 @@
+"""What the detectors of numbers and of shares have in common: codes, constants and the way a change is accepted."""
+
+from .jit import Arena, kernel
+
+#: nothing happened
+QUIET = 0
+#: the notice level is reached: open a change
+FIRED = 1
+#: the stream is back where it was before the open change
+RETURNED = 2
+#: the watcher of an open change found the next one
+NEXT = 4
+#: the evidence of an open change passed a milestone of its owner
+LEVEL = 8
+
+#: recent values kept: from them a watcher learns the events since the change
+RECENT_VALUES = 128
+#: an excursion shorter than this many events is a point outlier, not a change
+SHORTEST_RUN = 3
+#: events that the reference must hold from before the change
+BASELINE_NEEDED = 30
+#: share of the budget that the watcher for the next change has while a change is open, as log
+WATCHER_NATS = 1.3862943611198906
+#: surcharge, in nats, for every recent firing of the stream
+SURCHARGE = 1.0
+#: shortest and longest block of the return test, in events
+RETURN_BLOCK = (32, 512)
+
+
+@kernel
+def accept(rows: Arena, i: int) -> None:
+    """The new level of row i is normal: its watcher takes over, the yardstick is let go."""
+    rows[i] = rows[rows[i]["watcher"]]
+    rows[i]["watcher"] = -1
+    rows[i]["yardstick"] = -1
+    rows[i]["anchor"] = -1
+
+
+@kernel
+def settle_change(rows: Arena, i: int) -> None:
+    """The change of row i is too small to matter: its watcher takes over, the yardstick stays.
+
+    The next change is measured by it, so that drift in small steps cannot hide.
+    """
+    anchor = rows[i]["yardstick"]
+    accept(rows, i)
+    rows[i]["anchor"] = anchor
+
+
+@kernel
+def return_block(events: int, since: int) -> int:
+    """Length of the blocks of the return test: as many events as the change took to be seen, within bounds."""
+    return min(RETURN_BLOCK[1], max(RETURN_BLOCK[0], events - since))
