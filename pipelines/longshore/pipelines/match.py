@@ -1,0 +1,60 @@
+"""Which injected causes a replay found: used by `demo`, and by benchmarks on simulated traffic."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from .replay import Incident
+from .simulate import Injected
+
+#: an incident belongs to a cause if its estimated change lies so many calls' time around the cause's start
+EARLY_MS = 3_600_000
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """A cause and the incident that answers it."""
+
+    cause: Injected
+    #: dedup key, None where nothing was found
+    incident: str | None
+    #: milliseconds from the start of the cause to the first alert about it
+    delay_ms: int | None
+    #: calls from the estimated change to that alert
+    calls: int | None
+    paged: bool
+
+
+def find(causes: Sequence[Injected], incidents: Sequence[Incident]) -> tuple[list[Found], list[Incident]]:
+    """For every cause the first alert that names one of its signals; and the incidents that belong to no cause.
+
+    A cause without `moves` expects nothing. An alert answers a cause if it stands in the cause's scope, comes after its
+    start and before its end plus a day, and one of its signals is among `moves` or `follow`.
+    """
+    found: list[Found] = []
+    explained: set[str] = set()
+    for cause in causes:
+        best: Found | None = None
+        until = None if cause.end_ms is None else cause.end_ms + 24 * EARLY_MS
+        for incident in incidents:
+            for alert in incident.alerts:
+                named = {signal.name for signal in alert.signals}
+                if (
+                    alert.scope != cause.scope
+                    or alert.time < cause.start_ms
+                    or (until is not None and alert.time > until)
+                    or alert.status == "resolve"
+                    or not named & {*cause.moves, *cause.follow}
+                ):
+                    continue
+                explained.add(alert.dedup_key)
+                if best is None:
+                    best = Found(
+                        cause=cause,
+                        incident=alert.dedup_key,
+                        delay_ms=alert.time - cause.start_ms,
+                        calls=alert.change.calls_since,
+                        paged=incident.paged_at is not None or incident.joined,
+                    )
+        found.append(best or Found(cause=cause, incident=None, delay_ms=None, calls=None, paged=False))
+    rest = [incident for incident in incidents if incident.last.dedup_key not in explained]
+    return found, rest

@@ -1,0 +1,174 @@
+"""A backtest: records -> measure -> engine -> gate, as live would have done it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from longshore.schemas import (
+    Alert,
+    Ledger,
+    ModelCall,
+    Observation,
+    Page,
+    Reject,
+    Score,
+    Summary,
+    epoch_ms,
+)
+
+from .config import Config
+from .measure import Measurer
+from .numerics import numerics_tag
+from .watch.engine import Engine, Record
+from .watch.gate import Gate
+
+#: records given to the engine at once
+BATCH = 4096
+#: dead letters kept for the report; all are counted
+MAX_REJECTS = 1000
+
+
+@dataclass(slots=True)
+class Incident:
+    """One incident of a replay: its alerts in order, and when it paged."""
+
+    alerts: list[Alert]
+    paged_at: int | None = None
+    joined: bool = False
+
+    @property
+    def last(self) -> Alert:
+        """The newest alert."""
+        return self.alerts[-1]
+
+    @property
+    def peak(self) -> Alert:
+        """The alert with the highest level."""
+        return max(self.alerts, key=lambda alert: alert.level)
+
+
+@dataclass(slots=True)
+class Result:
+    """What a replay found."""
+
+    calls: int = 0
+    controls: int = 0
+    scopes: int = 0
+    first_time: int | None = None
+    last_time: int | None = None
+    alerts: list[Alert] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
+    #: newest summary of every scope, and its state at the end
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    rejects: list[Reject] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    #: late, duplicate_id ... over all scopes
+    left_out: Counter[str] = field(default_factory=Counter)
+    dropped_scopes: int = 0
+    ledger: Ledger | None = None
+
+    def incidents(self) -> list[Incident]:
+        """The incidents in the order in which they opened."""
+        found: dict[str, Incident] = {}
+        for alert in self.alerts:
+            found.setdefault(alert.dedup_key, Incident([])).alerts.append(alert)
+        for page in self.pages:
+            if page.status == "trigger":
+                found[page.page_key].paged_at = page.time
+            for member in page.rolled_up:
+                found[member.dedup_key].joined = True
+        return sorted(found.values(), key=lambda incident: (incident.alerts[0].time, incident.alerts[0].scope))
+
+
+class Replay:
+    """Feeds records through measuring and the engine; `finish` merges the alerts and asks the gate.
+
+    `observer` sees every observation and every alert or summary (the report draws from them).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        observer: Callable[[list[Observation]], None] | None = None,
+        summarised: Callable[[Summary], None] | None = None,
+    ) -> None:
+        self.result = Result()
+        self.engine = Engine(config.engine(), numerics_tag())
+        self._gate = Gate(config.budget)
+        self._measurer = Measurer(config.measure())
+        self._observer = observer
+        self._summarised = summarised
+        self._position = 0
+
+    def feed(self, records: Iterable[Record | ModelCall | Reject]) -> None:
+        """Take records in order; refused ones are counted."""
+        stream = iter(records)
+        while batch := list(islice(stream, BATCH)):
+            self._step([record for record in map(self._measured, batch) if record is not None])
+
+    def finish(self) -> Result:
+        """Merge alerts by (time, scope, sequence), let the gate decide, and close the books."""
+        result = self.result
+        result.alerts.sort(key=lambda alert: (alert.time, alert.scope, alert.evidence.positions.this.sequence))
+        for alert in result.alerts:
+            result.pages += self._gate.step(alert)
+        if result.last_time is not None:
+            result.pages += self._gate.advance(result.last_time)
+        result.ledger = self._gate.ledger()
+        result.scopes = len(self.engine.scopes) + self.engine.dropped
+        result.dropped_scopes = self.engine.dropped
+        for summary in self.engine.summarise():
+            result.summaries[summary.scope] = summary
+            result.left_out.update(summary.counts)
+        return result
+
+    def _measured(self, record: Record | ModelCall | Reject) -> Record | None:
+        result = self.result
+        if isinstance(record, Reject):
+            result.refused[record.reason] += 1
+            if len(result.rejects) < MAX_REJECTS:
+                result.rejects.append(record)
+            return None
+        if isinstance(record, ModelCall):
+            record = self._measurer.measure(record)
+        if isinstance(record, Observation):
+            result.calls += 1
+            time = record.time
+            result.first_time = time if result.first_time is None else min(result.first_time, time)
+            result.last_time = time if result.last_time is None else max(result.last_time, time)
+        else:
+            result.controls += 1
+        return record
+
+    def _step(self, records: list[Record]) -> None:
+        if self._observer is not None:
+            self._observer([record for record in records if isinstance(record, Observation)])
+        for output in self.engine.step(records, self._position):
+            if isinstance(output.record, Alert):
+                self.result.alerts.append(output.record)
+            elif isinstance(output.record, Summary):
+                if self._summarised is not None:
+                    self._summarised(output.record)
+            else:
+                self.result.refused[output.record.reason] += 1
+        self._position += len(records)
+
+
+def with_controls(
+    records: Iterator[Record | ModelCall | Reject], controls: Sequence[Record]
+) -> Iterator[Record | ModelCall | Reject]:
+    """Merge control records by time into calls that stay in their order: each before the first later call."""
+    waiting = sorted(controls, key=lambda control: epoch_ms(control.time))
+    at = 0
+    for record in records:
+        if isinstance(record, ModelCall):
+            while at < len(waiting) and epoch_ms(waiting[at].time) < epoch_ms(record.time):
+                yield waiting[at]
+                at += 1
+        yield record
+    yield from waiting[at:]
+
+
+__all__ = ["Incident", "Replay", "Result", "Score", "with_controls"]

@@ -1,0 +1,272 @@
+"""The page gate: a fold over alerts that decides which incidents interrupt a person, under the fleet's budget.
+
+A candidate is an open incident whose level is at least A_page e^h and whose effect passed its floor (or a severe one),
+that is neither announced nor muted. The controller h rises by 1 with every counted page and falls by the budget's rate;
+at H candidates wait and page later, if they are still open. Whatever the alerts say, counted pages in any span of time
+are at most pages_per_week * span + H + 1. One app holds at most half of H. An incident that overlaps an open page on
+the same served model joins it, uncounted.
+
+Time is the running maximum of the alerts' event time: the same alerts in the same order always give the same pages.
+"""
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+from longshore.detectors.budget import page_nats
+from longshore.schemas import Alert, Ledger, Page, RolledUp, Status, scope_parts
+from msgspec import Struct, field
+
+from .alerts import rounded
+from .settings import BudgetSettings
+
+WEEK_MS = 7 * 86_400_000
+#: the controller's ceiling: candidates wait from here on
+H = 5.0
+#: what one app's counted pages may hold of h
+APP_SHARE = H / 2
+#: incidents kept for roll-up, waiting and controls; the oldest are forgotten beyond that
+MAX_OPEN = 10_000
+#: resolved pages that a person may still confirm
+MAX_RESOLVED = 1000
+#: names of unaffected routes in a page
+MAX_CONTROLS = 8
+
+
+class OpenPage(Struct):
+    """A page that was sent: its incident, and those that joined it."""
+
+    alert: Alert
+    counted: bool
+    rolled_up: list[RolledUp] = field(default_factory=list)
+    #: dedup keys of its incidents that are still open
+    still_open: list[str] = field(default_factory=list)
+
+
+class GateState(Struct):
+    """Everything that the gate remembers."""
+
+    started: int | None = None
+    time: int = 0
+    h: float = 0.0
+    #: app -> what its counted pages hold of h
+    held: dict[str, float] = field(default_factory=dict)
+    counted: int = 0
+    confirmed: int = 0
+    #: dedup key -> newest alert of incidents that wait
+    waiting: dict[str, Alert] = field(default_factory=dict)
+    #: page key -> page
+    pages: dict[str, OpenPage] = field(default_factory=dict)
+    #: dedup key -> page key, of incidents that paged or joined a page
+    page_of: dict[str, str] = field(default_factory=dict)
+    #: page keys of resolved pages that were counted -> app
+    resolved: dict[str, str] = field(default_factory=dict)
+    #: served model -> scope -> has it an open incident?
+    routes: dict[str, dict[str, bool]] = field(default_factory=dict)
+
+
+class Gate:
+    """Folds alerts into pages."""
+
+    def __init__(self, budget: BudgetSettings) -> None:
+        self._rate = budget.pages_per_week
+        self._page_nats = page_nats(budget.calls_per_week, budget.pages_per_week)
+        self.state = GateState()
+
+    def step(self, alert: Alert) -> list[Page]:
+        """Take the next alert; the pages that it leads to, after those that waited for the time before it."""
+        state = self.state
+        if state.started is None:
+            state.started = state.time = alert.time
+        pages = list(self.advance(alert.time))
+        if alert.served_model:
+            routes = state.routes.setdefault(alert.served_model, {})
+            routes[alert.scope] = alert.status != "resolve"
+            if len(routes) > MAX_OPEN:
+                del routes[next(iter(routes))]
+        if alert.confirmed is not None:
+            self._confirm(alert)
+        if alert.status == "resolve":
+            pages += self._resolve(alert)
+        elif alert.dedup_key in state.page_of:
+            pages += self._update(alert)
+        elif self._is_candidate(alert):
+            state.waiting[alert.dedup_key] = alert
+            if len(state.waiting) > MAX_OPEN:
+                del state.waiting[next(iter(state.waiting))]
+            pages += self._release(state.time)
+        else:
+            state.waiting.pop(alert.dedup_key, None)
+        return pages
+
+    def advance(self, time: int) -> Iterator[Page]:
+        """Let time pass: h falls, and incidents that waited page at the moment at which they may.
+
+        The moments do not depend on how often this is called.
+        """
+        state = self.state
+        while state.started is not None and state.time < time:
+            until = min(time, max(self._next_release(), state.time + 1))
+            self._decay(until)
+            yield from self._release(state.time)
+
+    def ledger(self) -> Ledger:
+        """The audit now."""
+        state = self.state
+        weeks = (state.time - state.started) / WEEK_MS if state.started is not None else 0.0
+        return Ledger(
+            pages_per_week=rounded(self._rate),
+            allowance=rounded(self._rate * weeks),
+            counted=state.counted,
+            confirmed=state.confirmed,
+            waiting=len(state.waiting),
+            h=rounded(state.h),
+        )
+
+    def snapshot(self) -> bytes:
+        """The whole state as MessagePack."""
+        return msgspec.msgpack.encode(self.state)
+
+    def restore(self, state: bytes) -> None:
+        """Take over a snapshot. Raises msgspec.DecodeError where `state` is not one."""
+        self.state = msgspec.msgpack.decode(state, type=GateState)
+
+    def _decay(self, time: int) -> None:
+        state = self.state
+        fall = self._rate * (time - state.time) / WEEK_MS
+        state.time = time
+        state.h = max(0.0, state.h - fall)
+        total = sum(state.held.values())
+        if total > 0.0:
+            scale = min(1.0, state.h / total)
+            state.held = {app: held * scale for app, held in state.held.items() if held * scale > 1e-9}
+
+    def _next_release(self) -> int:
+        """When the first waiting incident may page, if nothing else happens."""
+        return min((self._release_time(alert) for alert in self.state.waiting.values()), default=2**62)
+
+    def _release_time(self, alert: Alert) -> int:
+        """When h, and what the app holds of it, will have fallen far enough."""
+        state = self.state
+        fall = max(state.h - self._highest_h(alert), 0.0)
+        held = state.held.get(_app(alert), 0.0)
+        if held + 1.0 > APP_SHARE:  # what apps hold falls in proportion to h
+            fall = max(fall, state.h * (1.0 - (APP_SHARE - 1.0) / held))
+        return state.time + math.ceil(fall * WEEK_MS / self._rate)
+
+    def _highest_h(self, alert: Alert) -> float:
+        """The h up to which an incident may page: below H, and its level at least A_page e^h unless it is severe."""
+        below = math.nextafter(H, 0.0)
+        if alert.severity == "critical":
+            return below
+        return min(below, math.log(alert.level) - self._page_nats)
+
+    def _is_candidate(self, alert: Alert) -> bool:
+        if alert.announced or alert.muted:
+            return False
+        return alert.severity == "critical" or (alert.floor_passed and math.log(alert.level) >= self._page_nats)
+
+    def _release(self, time: int) -> list[Page]:
+        """Page, or join to a page, every waiting incident that may; oldest first."""
+        state = self.state
+        pages: list[Page] = []
+        for key, alert in list(state.waiting.items()):
+            joined = self._roll_up(alert, time)
+            if joined is not None:
+                del state.waiting[key]
+                pages.append(joined)
+            elif (
+                state.h <= self._highest_h(alert) + 1e-9 and state.held.get(_app(alert), 0.0) + 1.0 <= APP_SHARE + 1e-9
+            ):
+                del state.waiting[key]
+                state.h += 1.0
+                state.counted += 1
+                state.held[_app(alert)] = state.held.get(_app(alert), 0.0) + 1.0
+                state.pages[key] = OpenPage(alert, counted=True, still_open=[key])
+                state.page_of[key] = key
+                pages.append(self._page("trigger", state.pages[key], key, time))
+        return pages
+
+    def _roll_up(self, alert: Alert, time: int) -> Page | None:
+        """Join an incident to an open page with an overlapping change on the same served model."""
+        if alert.served_model is None:
+            return None
+        for key, page in self.state.pages.items():
+            first = page.alert
+            if (
+                first.served_model == alert.served_model
+                and first.change.earliest <= alert.change.latest
+                and alert.change.earliest <= first.change.latest
+            ):
+                member = RolledUp(dedup_key=alert.dedup_key, scope=alert.scope, opened_at=alert.opened_at)
+                page.rolled_up.append(member)
+                page.still_open.append(alert.dedup_key)
+                self.state.page_of[alert.dedup_key] = key
+                return self._page("update", page, key, time)
+        return None
+
+    def _update(self, alert: Alert) -> list[Page]:
+        """A paged incident has news: its own page is sent again; what joined a page adds nothing."""
+        key = self.state.page_of[alert.dedup_key]
+        page = self.state.pages.get(key)
+        if page is None or key != alert.dedup_key:
+            return []
+        news = page.alert.severity != alert.severity or page.alert.verdict.kind != alert.verdict.kind
+        page.alert = alert
+        return [self._page("update", page, key, self.state.time)] if news else []
+
+    def _resolve(self, alert: Alert) -> list[Page]:
+        """An incident ended; its page resolves with the last of its incidents."""
+        state = self.state
+        state.waiting.pop(alert.dedup_key, None)
+        key = state.page_of.pop(alert.dedup_key, None)
+        page = state.pages.get(key) if key is not None else None
+        if key is None or page is None:
+            return []
+        page.still_open.remove(alert.dedup_key)
+        if alert.dedup_key == key:
+            page.alert = alert
+        if page.still_open:
+            return []
+        del state.pages[key]
+        state.resolved[key] = _app(page.alert)
+        if len(state.resolved) > MAX_RESOLVED:
+            del state.resolved[next(iter(state.resolved))]
+        return [self._page("resolve", page, key, state.time)]
+
+    def _confirm(self, alert: Alert) -> None:
+        """A person said that a page was real: it stops counting; or that it was not, after all: it counts again."""
+        state = self.state
+        key = alert.dedup_key
+        page = state.pages.get(key)
+        if page is not None and page.counted == alert.confirmed:
+            page.counted = not alert.confirmed
+            app = _app(page.alert)
+        elif page is None and alert.confirmed and key in state.resolved:
+            app = state.resolved.pop(key)
+        else:
+            return
+        step = -1 if alert.confirmed else 1
+        state.counted += step
+        state.confirmed -= step
+        state.h = max(0.0, state.h + step)
+        state.held[app] = max(0.0, state.held.get(app, 0.0) + step)
+
+    def _page(self, status: Status, page: OpenPage, key: str, time: int) -> Page:
+        alert = page.alert
+        joined = {alert.scope, *(member.scope for member in page.rolled_up)}
+        routes = self.state.routes.get(alert.served_model or "", {})
+        controls = sorted(scope for scope, troubled in routes.items() if not troubled and scope not in joined)
+        return Page(
+            page_key=key,
+            status=status,
+            time=time,
+            alert=alert,
+            ledger=self.ledger(),
+            controls=controls[:MAX_CONTROLS],
+            rolled_up=list(page.rolled_up),
+        )
+
+
+def _app(alert: Alert) -> str:
+    return scope_parts(alert.scope)[1]

@@ -1,0 +1,389 @@
+"""The life of an incident: signals fire, return and move again; one scope has at most one open incident.
+
+    watching --fired--> open --all returned--> resolved (recovered)
+                        open --accept/1, announced, held for accept_days, or too small--> resolved (accepted)
+                        open --another change, not overlapping--> resolved (superseded), and a new one is triggered
+
+What gives context (identity, coverage) is named in an incident but does not keep it open.
+
+Pure: what it needs of a call comes as `Moment`; what it decides leaves as `Step`s, which `alerts` turns into records.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+from longshore.detectors import Evidence
+from longshore.detectors.budget import SEVERE_CALLS, SEVERE_NATS
+from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
+from longshore.schemas.alert import Resolution, Severity, Status
+
+from .bank import Bank, Place
+from .rings import BEFORE_CALLS, kept_from, label_shares, time_of, to_calls
+from .scope import Incident, Interval, Scope, Shift
+from .settings import EngineSettings
+from .signals import CONTEXT, Signal, Signals
+
+#: calls after the change at which an incident is looked at; then at each doubling
+LOOKS = (SEVERE_CALLS, 50, 100, 200, 400)
+#: calls after an announced change, or one of context only, at which it becomes normal
+ANNOUNCED_CALLS = 400
+#: calls after a change whose effects are all below their floors at which it ends
+SETTLED_CALLS = 800
+#: calls after which an alarm of a River detector ends
+RIVER_CALLS = 400
+#: a change this close to a deploy belongs to it: calls and scope time after the announcement
+DEPLOY_CALLS = 200
+DEPLOY_MS = 3600 * 1000
+#: change intervals this many calls apart still overlap: change times of weak shifts are known no better
+SLACK_CALLS = 32
+UPDATE_MS = 15 * 60 * 1000
+DAY_MS = 86_400_000
+#: the gate asks for at most exp(h) above the page level: milestones beyond that tell it nothing
+MAX_MILESTONE = 7
+#: an effect is told again when it has doubled
+DOUBLED = 2.0
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The call at which a decision is due."""
+
+    sequence: int
+    call_id: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to tell of an incident."""
+
+    status: Status
+    incident: Incident
+    resolution: Resolution | None = None
+
+
+class Incidents:
+    """Decides for every scope; the state is in the scopes."""
+
+    def __init__(
+        self, bank: Bank, signals: Signals, settings: EngineSettings, page_nats: float, fingerprint: str
+    ) -> None:
+        self._bank = bank
+        self._signals = signals
+        self._page_nats = page_nats
+        self._fingerprint = fingerprint
+        self._accept_ms = round(settings.watch.accept_days * DAY_MS)
+
+    def signal_of(self, scope: Scope, place: Place) -> Signal:
+        """What stands at a place: a configured signal, or one of the scope's own scores."""
+        if place.kind == "numeric":
+            known: tuple[Signal, ...] = self._signals.numeric
+            names = scope.scores
+        elif place.kind == "binary":
+            return self._signals.binary[place.column]
+        else:
+            known, names = self._signals.categorical, scope.categorical_scores
+        if place.column < len(known):
+            return known[place.column]
+        name = next(name for name, column in names.items() if column == place.column)
+        return self._signals.score(name, categorical=place.kind == "categorical")
+
+    def decide(
+        self, scope: Scope, told: list[tuple[Place, int]], alarms: list[tuple[Place, Evidence]], moment: Moment
+    ) -> list[Step]:
+        """What the detectors' codes and River's alarms at this call, and the passing of calls and time, lead to."""
+        steps: list[Step] = []
+        for place, code in told:
+            if code == RETURNED:
+                self._bank.restore(scope.slot, place)
+                scope.anchors.pop(place, None)
+                self._drop_shift(scope, place)
+        taken = (self._take_up(scope, place, code, moment) for place, code in told if code in (FIRED, NEXT))
+        fresh = [shift for shift in taken if shift is not None]
+        fresh += [self._river_shift(scope, place, evidence, moment) for place, evidence in alarms]
+        if fresh:
+            steps += self._admit(scope, fresh, moment)
+        incident = scope.incident
+        if incident is None:
+            return steps
+        leveled = any(code == LEVEL for _, code in told)
+        due = moment.sequence >= incident.next_look
+        self._renew(scope, incident)
+        if not steps and (leveled or due or any(code == RETURNED for _, code in told)):
+            steps += self._look(scope, incident, moment)
+        if scope.incident is not None and not self._lasting(scope, incident):
+            self._let_go(scope, incident.shifts)
+            return [*(step for step in steps if step.status != "update"), *self._resolve(scope, "recovered")]
+        if due:
+            incident.next_look = self._next_look(incident, moment)
+        return steps
+
+    def accept(self, scope: Scope) -> list[Step]:
+        """The level of every open change of the scope is normal from now on."""
+        if scope.incident is None:
+            return []
+        self._let_go(scope, scope.incident.shifts)
+        return self._resolve(scope, "accepted")
+
+    def _settle(self, scope: Scope, incident: Incident, moment: Moment) -> list[Step]:
+        """The change is too small to matter; the next one will be measured from where this one began."""
+        for shift in incident.shifts:
+            if self._bank.is_open(scope.slot, shift.place):
+                if self._bank.settle(scope.slot, shift.place):
+                    scope.anchors.setdefault(shift.place, moment.time)
+                else:
+                    scope.anchors.pop(shift.place, None)
+        return self._resolve(scope, "accepted")
+
+    def _lasting(self, scope: Scope, incident: Incident) -> list[Shift]:
+        """The shifts that keep an incident open."""
+        if incident.context_only:
+            return incident.shifts
+        return [shift for shift in incident.shifts if not self.is_context(scope, shift)]
+
+    def is_context(self, scope: Scope, shift: Shift) -> bool:
+        """Does a shift only give context?"""
+        return self.signal_of(scope, shift.place).channel in CONTEXT
+
+    def forget_place(self, scope: Scope, place: Place) -> None:
+        """A category gives its place up: its shift, if it has one, ends."""
+        self._drop_shift(scope, place)
+
+    def _let_go(self, scope: Scope, shifts: list[Shift]) -> None:
+        """What these shifts moved to is normal from now on."""
+        for shift in shifts:
+            if self._bank.is_open(scope.slot, shift.place):
+                self._bank.accept(scope.slot, shift.place)
+                scope.anchors.pop(shift.place, None)
+
+    def _shift_at(self, scope: Scope, place: Place) -> Shift | None:
+        shifts = scope.incident.shifts if scope.incident is not None else []
+        return next((shift for shift in shifts if shift.place == place), None)
+
+    def _drop_shift(self, scope: Scope, place: Place) -> None:
+        if scope.incident is not None:
+            scope.incident.shifts = [shift for shift in scope.incident.shifts if shift.place != place]
+
+    def _take_up(self, scope: Scope, place: Place, code: int, moment: Moment) -> Shift | None:
+        """Open the change that a detector fired for (or the next one), and describe it.
+
+        None for a next change that is smaller than the floor: the stream moves on within the shift that is open.
+        """
+        bank, slot = self._bank, scope.slot
+        signal = self.signal_of(scope, place)
+        signal_nats = bank.fired_nats(slot, place, code)
+        floor = self._floor(scope, place, signal)
+        if code == FIRED:
+            if scope.anchors.get(place, moment.time) < moment.time - self._accept_ms:
+                del scope.anchors[place]
+                bank.drop_anchor(slot, place)
+            bank.open_change(slot, place, floor)
+        else:
+            step = bank.next_change(slot, place, floor)
+            if abs(step) < floor and self._shift_at(scope, place) is not None:
+                return None
+        change = to_calls(bank, scope, place, bank.change(slot, place))
+        nats = bank.nats(slot, place)
+        level = max(float(bank.scopes.array[slot]["notice_nats"]), bank.level_nats(slot, place))
+        bank.expect_milestone(slot, place, self._page_nats + self.milestone(level) + 1)
+        return Shift(
+            place,
+            signal.name,
+            scope.names.get(place),
+            change,
+            level,
+            max(signal_nats, level + nats),
+            bank.effect(slot, place).effect,
+            "numeric" if place.kind == "numeric" else "share",
+        )
+
+    def _river_shift(self, scope: Scope, place: Place, evidence: Evidence, moment: Moment) -> Shift:
+        """A shift that a River detector found: it claims no level."""
+        signal = self.signal_of(scope, place)
+        interval = Interval(moment.sequence, max(1, moment.sequence - evidence.change.earliest), moment.sequence)
+        return Shift(
+            place, signal.name, None, interval, 0.0, 0.0, evidence.effect, evidence.detector, evidence=evidence
+        )
+
+    def _floor(self, scope: Scope, place: Place, signal: Signal) -> float:
+        """The effect floor in transformed units; a small step where the signal never pages."""
+        if signal.measure == "relative":
+            return math.log1p(min(signal.floor, 1.0))
+        if signal.measure == "sd":
+            return signal.floor * self._bank.sd(scope.slot, place)
+        return min(signal.floor, 0.05)
+
+    def _admit(self, scope: Scope, fresh: list[Shift], moment: Moment) -> list[Step]:
+        """Put shifts into the open incident, or open one, or supersede the one that is open."""
+        steps: list[Step] = []
+        carried: list[Shift] = []
+        incident = scope.incident
+        moved = {shift.place for shift in fresh}
+        substance = [shift for shift in fresh if not self.is_context(scope, shift)]
+        apart = not any(belongs(shift, incident) for shift in substance or fresh) if incident is not None else False
+        if incident is not None and apart and (substance or incident.context_only):
+            carried = [s for s in incident.shifts if s.place not in moved and not self.is_context(scope, s)]
+            self._let_go(scope, [s for s in incident.shifts if s.place not in moved and self.is_context(scope, s)])
+            steps += self._resolve(scope, "superseded")
+            for shift in carried:
+                shift.carried_nats = shift.level_nats
+            incident = None
+        if incident is None:
+            incident = scope.incident = self._open(scope, fresh, carried, moment)
+            self._renew(scope, incident)
+            return [*steps, Step("trigger", incident)]
+        incident.shifts = [shift for shift in incident.shifts if shift.place not in moved] + fresh
+        incident.context_only = all(self.is_context(scope, shift) for shift in incident.shifts)
+        self._renew(scope, incident)
+        return [Step("update", incident)]
+
+    def _open(self, scope: Scope, fresh: list[Shift], carried: list[Shift], moment: Moment) -> Incident:
+        bank, slot = self._bank, scope.slot
+        text = "\0".join((scope.key, self._fingerprint, moment.call_id, str(moment.sequence)))
+        key = "longshore-" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        change = max(fresh, key=lambda shift: shift.level_nats).change
+        first = max(change.earliest - BEFORE_CALLS, kept_from(bank, slot))
+        before, calls = label_shares(bank, scope, first, change.earliest - 1)
+        return Incident(
+            key,
+            moment.sequence,
+            moment.call_id,
+            moment.time,
+            change,
+            [*fresh, *carried],
+            announced=self._was_announced(scope, change),
+            next_look=change.estimate + LOOKS[0],
+            context_only=all(self.is_context(scope, shift) for shift in (*fresh, *carried)),
+            before=before,
+            before_calls=calls,
+            baseline_start=time_of(bank, slot, first),
+            baseline_end=time_of(bank, slot, max(change.earliest - 1, first)),
+        )
+
+    def _was_announced(self, scope: Scope, change: Interval) -> bool:
+        """Did a `deploy/1` shortly before the change announce it?"""
+        return any(
+            deploy.sequence - SLACK_CALLS <= change.latest
+            and (
+                change.earliest <= deploy.sequence + DEPLOY_CALLS
+                or time_of(self._bank, scope.slot, change.earliest) <= deploy.time + DEPLOY_MS
+            )
+            for deploy in scope.deploys
+        )
+
+    def _renew(self, scope: Scope, incident: Incident) -> None:
+        """Raise the levels of the shifts to where the evidence stands."""
+        for shift in incident.shifts:
+            if self._bank.is_open(scope.slot, shift.place):
+                level = self._bank.level_nats(scope.slot, shift.place)
+                if level > shift.level_nats:
+                    shift.level_nats = level
+                    shift.signal_nats = max(shift.signal_nats, level + self._bank.nats(scope.slot, shift.place))
+
+    def _look(self, scope: Scope, incident: Incident, moment: Moment) -> list[Step]:
+        """Is there something new to tell?"""
+        slot = scope.slot
+        held_ms = moment.time - time_of(self._bank, slot, incident.change.estimate)
+        since = moment.sequence - incident.change.estimate
+        expected = incident.announced or incident.context_only
+        if held_ms >= self._accept_ms or (expected and since >= ANNOUNCED_CALLS):
+            return self.accept(scope)
+        level, passed = self.level(scope, incident)
+        incident.passed_floor |= passed
+        if since >= SETTLED_CALLS and not incident.passed_floor:
+            return self._settle(scope, incident, moment)
+        news = self._drop_old_alarms(incident, moment)
+        milestone = self.milestone(level)
+        if milestone > incident.milestone:
+            incident.milestone = milestone
+            news = True
+        if SEVERITIES.index(self.severity(scope, incident, moment.sequence)) > SEVERITIES.index(incident.severity):
+            news = True
+        for shift in incident.shifts:
+            effect = self.effect_of(scope, shift)
+            if abs(effect) >= DOUBLED * abs(shift.told_effect) and abs(effect) > 0.01:
+                news = True
+            if self._bank.is_open(slot, shift.place):
+                goal = self._page_nats + self.milestone(shift.level_nats) + 1
+                self._bank.expect_milestone(slot, shift.place, goal)
+        due = moment.sequence >= incident.next_look and moment.time >= incident.last_alert_time + UPDATE_MS
+        return [Step("update", incident)] if news or due else []
+
+    def _drop_old_alarms(self, incident: Incident, moment: Moment) -> bool:
+        """River's alarms have no return: they end after RIVER_CALLS calls. True if one did."""
+        kept = [s for s in incident.shifts if s.evidence is None or moment.sequence < s.change.estimate + RIVER_CALLS]
+        ended = len(kept) < len(incident.shifts)
+        incident.shifts = kept
+        return ended
+
+    def _next_look(self, incident: Incident, moment: Moment) -> int:
+        since = moment.sequence - incident.change.estimate
+        after = next((look for look in LOOKS if look > since), None)
+        if after is None:
+            after = LOOKS[-1]
+            while after <= since:
+                after *= 2
+        return incident.change.estimate + after
+
+    def milestone(self, level_nats: float) -> int:
+        """Whole nats above the page level, -1 below it."""
+        return min(max(math.floor(level_nats - self._page_nats), -1), MAX_MILESTONE)
+
+    def _resolve(self, scope: Scope, resolution: Resolution) -> list[Step]:
+        incident, scope.incident = scope.incident, None
+        return [Step("resolve", incident, resolution)] if incident is not None else []
+
+    def effect_of(self, scope: Scope, shift: Shift) -> float:
+        """Effect of a shift in the measure of its signal."""
+        if shift.evidence is not None:
+            return shift.evidence.effect
+        effect = self._bank.effect(scope.slot, shift.place).effect
+        if self.signal_of(scope, shift.place).measure == "sd":
+            sd = self._bank.yardstick_sd(scope.slot, shift.place)
+            return effect / sd if sd > 0 else 0.0
+        return effect
+
+    def level(self, scope: Scope, incident: Incident) -> tuple[float, bool]:
+        """Natural log of the incident's level in calls of the scope, and whether an effect passed its floor.
+
+        Where some shift is beyond its floor, only such shifts count. A shift that was carried over from a superseded
+        incident counts only for what it has gained since.
+        """
+        past: list[float] = []
+        all_: list[float] = []
+        for shift in incident.shifts:
+            nats = shift.level_nats
+            if shift.carried_nats is not None and self.milestone(nats) <= self.milestone(shift.carried_nats):
+                nats = min(nats, float(self._bank.scopes.array[scope.slot]["notice_nats"]))
+            all_.append(nats)
+            if shift.evidence is None and abs(self.effect_of(scope, shift)) >= self.signal_of(scope, shift.place).floor:
+                past.append(nats)
+        return (max(past), True) if past else (max(all_, default=0.0), False)
+
+    def severity(self, scope: Scope, incident: Incident, sequence: int) -> Severity:
+        """info: a notice; warning: the page level is reached; critical: a large effect, seen for 20 calls."""
+        for shift in incident.shifts:
+            severe = self.signal_of(scope, shift.place).severe
+            if (
+                severe is not None
+                and shift.carried_nats is None
+                and shift.evidence is None
+                and self.effect_of(scope, shift) >= severe
+                and shift.signal_nats >= SEVERE_NATS
+                and sequence - shift.change.estimate + 1 >= SEVERE_CALLS
+            ):
+                return "critical"
+        level, passed = self.level(scope, incident)
+        return "warning" if passed and level >= self._page_nats else "info"
+
+
+def belongs(shift: Shift, incident: Incident) -> bool:
+    """Does a shift overlap the change of the incident, or of a signal inside it?"""
+    return any(overlap(shift.change, known) for known in (incident.change, *(s.change for s in incident.shifts)))
+
+
+def overlap(a: Interval, b: Interval) -> bool:
+    """Do two change intervals overlap, as far as change times are known?"""
+    return a.earliest - SLACK_CALLS <= b.latest and b.earliest - SLACK_CALLS <= a.latest
