@@ -1,6 +1,7 @@
 """The contract of a detector: one value and its uniforms in, evidence or nothing out; snapshot and restore."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -81,7 +82,7 @@ class Detector(Protocol):
 
 def hash64(text: str) -> int:
     """64 bits that stand for a call id or for a signal's name."""
-    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace")).digest()[:8], "big")
 
 
 def event_uniforms(event_id: str, name: str) -> Uniforms:
@@ -89,6 +90,15 @@ def event_uniforms(event_id: str, name: str) -> Uniforms:
     event, salt = np.array([hash64(event_id), hash64(name)], np.uint64)
     with np.errstate(over="ignore"):  # integers wrap around, also where the kernel runs as plain Python
         return float(uniform(event, salt, 0)), float(uniform(event, salt, 1)), float(uniform(event, salt, 2))
+
+
+def level_nats(level: float, page_level: float | None) -> tuple[float, float]:
+    """Natural logs of both levels; the page level is `level` where it is not given. Raises ValueError for no level."""
+    levels = {"level": level, "page_level": level if page_level is None else page_level}
+    for name, events in levels.items():
+        if not 1.0 < events < math.inf:
+            raise ValueError(f"{name} must be above 1 event, and finite: {events}")
+    return math.log(levels["level"]), math.log(levels["page_level"])
 
 
 def _digest(body: bytes) -> str:

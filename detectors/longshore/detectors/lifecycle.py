@@ -19,8 +19,8 @@ RECENT_VALUES = 128
 SHORTEST_RUN = 3
 #: events that the reference must hold from before the change
 BASELINE_NEEDED = 30
-#: share of the budget that the watcher for the next change has while a change is open, as log
-WATCHER_NATS = 1.3862943611198906
+#: while a change is open, the process and the watcher for the next change have half of the budget each: log 2
+WATCHER_NATS = 0.6931471805599453
 #: surcharge, in nats, for every recent firing of the stream
 SURCHARGE = 1.0
 #: shortest and longest block of the return test, in events

@@ -131,7 +131,7 @@ def prepare(row: Record, x: float, v: float, logarithmic: bool, dither: float) -
     if row["unit"] == 0.0 and x != 0.0:
         row["unit"] = abs(x) * 0.0625
     scaled = min(max(x / row["unit"], -LARGEST), LARGEST) if row["unit"] > 0.0 else 0.0
-    y = math.asinh(scaled) if logarithmic else scaled
+    y: float = math.asinh(scaled) if logarithmic else scaled
     return y + (2.0 * v - 1.0) * max(dither, abs(y) * COARSEST)
 
 

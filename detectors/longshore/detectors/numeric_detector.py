@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from . import numeric, season
-from .base import Evidence, Uniforms, pack, unpack
+from .base import Evidence, Uniforms, level_nats, pack, unpack
 from .betting import BETS
 from .effect import finite, make_evidence, numeric_change, numeric_effect, numeric_guarantee
 from .lifecycle import FIRED, NEXT, RETURNED, accept
@@ -56,13 +56,12 @@ class NumericDetector:
         covariates: int = 0,
         floor: float = 0.0,
     ) -> None:
-        if level <= 1.0:
-            raise ValueError(f"level must be above 1 event: {level}")
+        if not (0.0 <= unit < math.inf and 0.0 <= floor < math.inf):
+            raise ValueError(f"unit and floor must be finite and not negative: {unit}, {floor}")
         if covariates not in (0, season.COVARIATES):
             raise ValueError(f"covariates must be 0 or {season.COVARIATES}: {covariates}")
         self.refused = 0
-        self._nats = math.log(level)
-        self._nats_page = math.log(page_level if page_level is not None else level)
+        self._nats, self._nats_page = level_nats(level, page_level)
         self._logarithmic = logarithmic
         self._floor = floor
         self._covariates = covariates

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import inspect
 import re
 from typing import Any
 
@@ -30,11 +31,13 @@ def make_river(text: str) -> DriftDetector:
         raise ValueError(f"river.drift has no detector {text!r}")
     try:
         call = ast.parse(f"f{match.group(2) or '()'}", mode="eval").body
-        assert isinstance(call, ast.Call)
-        if call.args:
+        if not isinstance(call, ast.Call) or call.args:
             raise ValueError("parameters need names")
-        detector: DriftDetector = kind(**{str(k.arg): ast.literal_eval(k.value) for k in call.keywords})
-    except (SyntaxError, TypeError, ValueError) as error:
+        parameters = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        if "seed" in inspect.signature(kind).parameters and parameters.get("seed") is None:
+            parameters["seed"] = 0  # River's default draws lots that no replay could repeat
+        detector: DriftDetector = kind(**parameters)
+    except (SyntaxError, TypeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(f"cannot make {text!r}: {error}") from None
     return detector
 
@@ -84,8 +87,9 @@ class RiverDetector:
         self._open = bool(self._river.drift_detected)
         if not self._open:
             return None
-        recent = self._values[-32:]
-        before = float(np.median(self._values))
+        recent = self._values[-min(32, (len(self._values) + 1) // 2) :]
+        older = self._values[: -len(recent)] or recent
+        before = float(np.median(older))
         after = float(np.median(recent))
         change = ChangeTime(0, len(recent) - 1, 0)
         evidence = Evidence(
@@ -95,7 +99,7 @@ class RiverDetector:
             after,
             after - before,
             (-np.inf, np.inf),
-            len(self._values) - len(recent),
+            len(older),
             len(recent),
             change,
             "empirical",

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from . import categorical
-from .base import Evidence, Uniforms, pack, unpack
+from .base import Evidence, Uniforms, level_nats, pack, unpack
 from .effect import finite, make_evidence, share_change, share_effect, share_guarantee
 from .jit import Arena
 from .lifecycle import FIRED, NEXT, RETURNED, accept
@@ -36,11 +36,10 @@ class BinaryDetector:
     """
 
     def __init__(self, *, level: float = 1e4, page_level: float | None = None, floor: float = 0.0) -> None:
-        if level <= 1.0:
-            raise ValueError(f"level must be above 1 event: {level}")
+        if not 0.0 <= floor < math.inf:
+            raise ValueError(f"floor must be finite and not negative: {floor}")
         self.refused = 0
-        self._nats = math.log(level)
-        self._nats_page = math.log(page_level if page_level is not None else level)
+        self._nats, self._nats_page = level_nats(level, page_level)
         self._floor = floor
         self._rows = np.zeros(2, categorical.SHARE)
         self._yardsticks = np.zeros(1, categorical.SHARE_YARDSTICK)
@@ -108,13 +107,12 @@ class CategoricalDetector:
     """
 
     def __init__(self, *, level: float = 1e4, page_level: float | None = None, floor: float = 0.0) -> None:
-        if level <= 1.0:
-            raise ValueError(f"level must be above 1 event: {level}")
+        if not 0.0 <= floor < math.inf:
+            raise ValueError(f"floor must be finite and not negative: {floor}")
         self.refused = 0
         #: the category behind the last evidence
         self.moved: str | None = None
-        self._nats = math.log(level)
-        self._nats_page = math.log(page_level if page_level is not None else level)
+        self._nats, self._nats_page = level_nats(level, page_level)
         self._floor = floor
         self._names: list[str] = []
         self._events = 0
@@ -210,6 +208,9 @@ def step(
 ) -> Evidence | None:
     """One event of share row i (watcher j, yardstick k) with the life cycle of a change; evidence when one opens."""
     row = rows[i]
+    if row["yardstick"] < 0 and (row["hits"] == 0.0 or row["misses"] == 0.0):  # constant so far: counted, not bet on
+        categorical.count_share(row, hit)
+        return None
     code = categorical.observe_share(rows, i, yardsticks, hit, uniform, nats, scratch)
     if code == FIRED:
         categorical.open_share_change(rows, i, j, yardsticks, k, row["change"], floor)

@@ -7,8 +7,8 @@ from msgspec import Struct
 from .replay import Incident
 from .simulate import Injected
 
-#: an incident belongs to a cause if its estimated change lies so many calls' time around the cause's start
-EARLY_MS = 3_600_000
+#: alerts so long after the end of a cause still belong to it
+AFTER_MS = 86_400_000
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Found(Struct, frozen=True, kw_only=True):
     incident: str | None
     #: milliseconds from the start of the cause to the first alert about it
     delay_ms: int | None
-    #: calls from the estimated change to that alert
+    #: calls of the scope from the start of the cause to that alert
     calls: int | None
     paged: bool
 
@@ -34,7 +34,7 @@ def find(causes: Sequence[Injected], incidents: Sequence[Incident]) -> tuple[lis
     explained: set[str] = set()
     for cause in causes:
         best: Found | None = None
-        until = None if cause.end_ms is None else cause.end_ms + 24 * EARLY_MS
+        until = None if cause.end_ms is None else cause.end_ms + AFTER_MS
         for incident in incidents:
             for alert in incident.alerts:
                 named = {signal.name for signal in alert.signals}
@@ -52,8 +52,8 @@ def find(causes: Sequence[Injected], incidents: Sequence[Incident]) -> tuple[lis
                         cause=cause,
                         incident=alert.dedup_key,
                         delay_ms=alert.time - cause.start_ms,
-                        calls=alert.change.calls_since,
-                        paged=incident.paged_at is not None or incident.joined,
+                        calls=alert.evidence.positions.this.sequence - cause.calls_before,
+                        paged=incident.joined or (incident.paged_at or 0) >= cause.start_ms,
                     )
         found.append(best or Found(cause=cause, incident=None, delay_ms=None, calls=None, paged=False))
     rest = [incident for incident in incidents if incident.last.dedup_key not in explained]

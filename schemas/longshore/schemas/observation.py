@@ -56,7 +56,7 @@ class Observation(Struct, tag_field="schema", tag="observation/1", kw_only=True,
     scores: dict[str, float | str] = {}
     #: where `cost_usd` came from: `call`, or the version of the price table
     cost_source: str | None = None
-    #: keyed hash of the input (system text, input text, tools and parameters), hex
+    #: keyed hash of the input text, hex
     input_hash: str | None = None
     #: HMAC of session and user with the deployment's key, hex
     session: str | None = None

@@ -7,7 +7,6 @@ the deployment's key (`KeyedHash`): for what could be guessed by trying, such as
 import unicodedata
 from collections.abc import Iterable
 from hashlib import blake2b
-from struct import Struct as Layout
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ import msgspec
 #: largest float that still counts every integer below it
 _EXACT_INTEGERS = 2**53
 _json = msgspec.json.Encoder(order="deterministic")
-_length = Layout("<q")
 
 
 def id_hash(call_id: str) -> int:
@@ -65,19 +63,8 @@ class KeyedHash:
         secret = blake2b(key.encode(), digest_size=32).digest()
         self._empty = blake2b(key=secret, digest_size=16, person=purpose.encode())
 
-    def of_text(self, text: str) -> str:
-        """32 hex digits for one text."""
+    def of(self, data: bytes) -> str:
+        """32 hex digits for some bytes."""
         state = self._empty.copy()
-        state.update(text.encode())
-        return state.hexdigest()
-
-    def of_parts(self, parts: Iterable[bytes | None]) -> str:
-        """32 hex digits for a sequence of parts: an absent part is not an empty one, ("ab", "") is not ("a", "b")."""
-        state = self._empty.copy()
-        for part in parts:
-            if part is None:
-                state.update(_length.pack(-1))
-            else:
-                state.update(_length.pack(len(part)))
-                state.update(part)
+        state.update(data)
         return state.hexdigest()

@@ -125,8 +125,8 @@ class Measurer:
             scores=_scores(call),
             cost_source=cost_source,
             input_hash=input_hash,
-            session=None if call.session is None else self._session_hash.of_text(call.session),
-            user=None if call.user is None else self._user_hash.of_text(call.user),
+            session=None if call.session is None else self._session_hash.of(call.session.encode()),
+            user=None if call.user is None else self._user_hash.of(call.user.encode()),
             trace_id=None if call.trace_id is None else clean(call.trace_id, MAX_ID_BYTES),
             span_id=None if call.span_id is None else clean(call.span_id, MAX_ID_BYTES),
         )
@@ -168,20 +168,17 @@ class Measurer:
         return categories
 
     def _hash_prompt(self, call: ModelCall, categories: dict[str, str]) -> str | None:
-        """Add the hashes of the prompt to `categories`; give the keyed hash of the whole input, where there is one."""
-        system = tools = params = None
+        """Add the hashes of the prompt to `categories`; give the keyed hash of the input, where there is one.
+
+        The input is the input text alone: two versions of a prompt are compared on equal inputs.
+        """
         if call.system_text is not None:
-            system = canonical_text(call.system_text)
-            categories["system_hash"] = short_hash(system)
+            categories["system_hash"] = short_hash(canonical_text(call.system_text))
         if call.tools is not None:
-            tools = canonical_names(call.tools)
-            categories["tools_hash"] = short_hash(tools)
+            categories["tools_hash"] = short_hash(canonical_names(call.tools))
         if call.params is not None:
-            params = canonical_json(call.params)
-            categories["params_hash"] = short_hash(params)
-        if call.input_text is None:
-            return None
-        return self._input_hash.of_parts((system, canonical_text(call.input_text), tools, params))
+            categories["params_hash"] = short_hash(canonical_json(call.params))
+        return None if call.input_text is None else self._input_hash.of(canonical_text(call.input_text))
 
     def _labels(self, call: ModelCall) -> dict[str, str]:
         labels = {}

@@ -23,7 +23,7 @@ from msgspec import structs
 from .attribution import moved_labels, verdict
 from .bank import Bank
 from .incident import Incidents, Moment, Step
-from .rings import label_shares, time_of
+from .rings import label_shares
 from .scope import Incident, RecentId, Scope, Shift
 from .settings import EngineSettings
 
@@ -75,7 +75,7 @@ class AlertWriter:
             muted=moment.time < scope.muted_until,
             confirmed=incident.confirmed,
             young=moment.sequence < math.exp(level),
-            change=self._change(scope, incident, moment),
+            change=self._change(incident, moment),
             verdict=answer,
             signals=signals,
             labels=labels,
@@ -186,16 +186,12 @@ class AlertWriter:
         ]
         return told, after, calls
 
-    def _change(self, scope: Scope, incident: Incident, moment: Moment) -> Change:
-        change = incident.change
-        estimate, earliest, latest = (
-            time_of(self._bank, scope.slot, call) for call in (change.estimate, change.earliest, change.latest)
-        )
+    def _change(self, incident: Incident, moment: Moment) -> Change:
         return Change(
-            estimate=estimate,
-            earliest=earliest,
-            latest=latest,
-            calls_since=max(moment.sequence - change.estimate + 1, 0),
+            estimate=incident.change_time.estimate,
+            earliest=incident.change_time.earliest,
+            latest=incident.change_time.latest,
+            calls_since=max(moment.sequence - incident.change.estimate + 1, 0),
         )
 
     def _examples(self, incident: Incident, moment: Moment, recent: Sequence[RecentId]) -> list[Example]:

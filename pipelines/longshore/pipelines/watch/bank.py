@@ -27,8 +27,6 @@ from .signals import CATEGORICAL_COLUMNS, NUMERIC_COLUMNS, Kind, Signals
 ID_CHUNKS = 8
 #: events that a yardstick must hold to outlive its change
 ANCHOR_NEEDED = 256
-#: while a change is open its watcher has a quarter of the budget: what remains, in nats
-OPEN_NATS = math.log(4.0 / 3.0)
 
 
 class Place(NamedTuple):
@@ -163,7 +161,10 @@ class Bank:
             said = bool(self.binary_first[slot, place.column])
             categorical.open_share(self.shares.array[i], self.binary_events[slot, place.column], said, 1.0, 1.0)
         else:
-            self.category_rows[slot, place.column, place.category] = self.shares.take()
+            self.category_rows[slot, place.column, place.category] = i = self.shares.take()
+            # the kernel opens it with the call that shows the category, which may turn out to be a repeated one
+            for name in ("watcher", "yardstick", "anchor"):
+                self.shares.array[i][name] = -1
 
     def add_first_category(self, slot: int, place: Place) -> None:
         """Make the detector of the category that a signal has always shown so far."""
@@ -304,12 +305,12 @@ class Bank:
         """Log of the level of a detector now, in calls of the scope."""
         record = self.record(slot, place)
         if self.is_open(slot, place):
-            return float(record["peak_page"]) - self.nats(slot, place) - OPEN_NATS
+            return float(record["peak_page"]) - self.nats(slot, place) - lifecycle.WATCHER_NATS
         return float(record["log_notice"]) - self.nats(slot, place)
 
     def expect_milestone(self, slot: int, place: Place, level_nats: float) -> None:
         """Ask the kernel to stop when the evidence of an open change reaches this level, in calls of the scope."""
-        self.record(slot, place)["milestone"] = level_nats + self.nats(slot, place) + OPEN_NATS
+        self.record(slot, place)["milestone"] = level_nats + self.nats(slot, place) + lifecycle.WATCHER_NATS
 
     def effect(self, slot: int, place: Place) -> Effect:
         """Before, after and effect of an open change."""

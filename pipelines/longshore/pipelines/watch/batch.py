@@ -95,12 +95,12 @@ class Encoder:
         absent = np.full(len(NUMBERS), np.nan, "<f4").tobytes()
         calls = [entry.observation for entry in entries]
         raw = np.frombuffer(b"".join([o.numbers[:width] if o is not None else absent for o in calls]), "<f4")
-        raw = raw.reshape(n, len(NUMBERS))
+        # all of them are amounts: anything else is a mistake of who measured, and would spoil the regressions for ever
+        raw = np.where(np.isfinite(raw) & (raw >= 0.0), raw, np.nan).reshape(n, len(NUMBERS))
         numbers = np.full((n, NUMERIC_COLUMNS), np.nan)
         numbers[:, : len(NUMERIC)] = raw[:, self._columns]
         tokens = raw[:, [OUTPUT_TOKENS, INPUT_TOKENS]]
         numbers[np.ix_(np.isnan(tokens).any(axis=1), np.flatnonzero(self._signals.numeric_given))] = np.nan
-        numbers[np.isinf(numbers)] = np.nan
         flags = np.array([o.flags if o is not None else 0 for o in calls], np.int64)
         measured = np.array([o.measured if o is not None else 0 for o in calls], np.int64)
         is_call = np.array([o is not None for o in calls])
@@ -126,7 +126,7 @@ class Encoder:
         self, flags: npt.NDArray[np.int64], measured: npt.NDArray[np.int64], is_call: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.int8]:
         """Yes 1, no 0, not measured -1; coverage is measured on calls that did not fail."""
-        columns = [((flags >> 2 * k) & 3) - 1 for k in range(FLAG_COLUMNS)]
+        columns = [_said(flags, k) for k in range(FLAG_COLUMNS)]
         succeeded = columns[0] != 1
         columns += [np.where(is_call & succeeded, (measured >> k) & 1, -1) for k in range(len(GROUPS))]
         binaries = np.stack(columns, 1).astype(np.int8)
@@ -217,7 +217,7 @@ class Encoder:
         for c, text in self._river:
             self._feed(encoded, Place("numeric", c), str(text), encoded.batch.numbers[:, c].copy())
         for c, text in self._river_binary:
-            bits = ((encoded.batch.flags.astype(np.int64) >> 2 * c) & 3) - 1
+            bits = _said(encoded.batch.flags.astype(np.int64), c)
             values = np.where((bits >= 0) & encoded.batch.is_call, bits, np.nan) if c < FLAG_COLUMNS else bits * np.nan
             self._feed(encoded, Place("binary", c), str(text), values.astype(np.float64))
         encoded.batch.numbers[:, : len(NUMERIC)][:, self._silent] = np.nan
@@ -256,3 +256,9 @@ class Encoder:
             elif said[e, column] != bank.binary_first[slot, column] and (slot, column) not in expected:
                 expected.add((slot, column))
                 self._do_before(encoded, e, partial(bank.add, slot, Place("binary", column)))
+
+
+def _said(flags: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:
+    """Flag k of every call: yes 1, no 0, not measured -1 (also where the bits mean nothing)."""
+    bits = (flags >> 2 * k) & 3
+    return np.where(bits == 3, -1, bits - 1)

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from longshore.detectors.jit import Record
 from longshore.detectors.river import RiverDetector
-from longshore.schemas import Score
 from msgspec import Struct
 
 from .arena import Rows
@@ -47,7 +47,6 @@ class ScopePart(Struct, array_like=True):
     window_start: int
     scores: dict[str, int]
     categorical_scores: dict[str, int]
-    waiting: dict[int, list[Score]]
     recent: list[RecentId]
     counts: dict[str, int]
     names: list[tuple[Place, str]]
@@ -112,8 +111,8 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
     if part.fingerprint != fingerprint:
         raise StateError(f"state of another configuration: {part.fingerprint}, this is {fingerprint}")
     slot = bank.add_scope()
-    scope = _scope(part, slot)
     try:
+        scope = _scope(part, slot)
         bank.scopes.array[slot] = np.frombuffer(part.record, bank.scopes.array.dtype)[0]
         bank.binary_events[slot] = np.frombuffer(part.binary_events, np.int64)
         bank.binary_first[slot] = np.frombuffer(part.binary_first, np.int8)
@@ -164,7 +163,6 @@ def _scope_part(bank: Bank, scope: Scope, fingerprint: str) -> ScopePart:
         labels.window_start,
         scope.scores,
         scope.categorical_scores,
-        scope.waiting,
         list(scope.recent),
         scope.counts,
         list(scope.names.items()),
@@ -194,7 +192,7 @@ def _scope(part: ScopePart, slot: int) -> Scope:
         window_start=part.window_start,
     )
     scope = Scope(part.key, slot, part.first_call, part.encoded, part.time, labels)
-    for name in ("scores", "categorical_scores", "waiting", "counts", "incident", "closed", "deploys", "muted_until"):
+    for name in ("scores", "categorical_scores", "counts", "incident", "closed", "deploys", "muted_until"):
         setattr(scope, name, getattr(part, name))
     for name in ("summary_time", "summary_calls", "first_seen", "applied"):
         setattr(scope, name, getattr(part, name))
@@ -229,20 +227,31 @@ def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     """Make a detector again; what it points to gets other row numbers."""
     bank.add(slot, part.place)
     rows, yardsticks = bank.arenas(part.place)
-    i = bank.row(slot, part.place)
-    rows.array[i] = np.frombuffer(part.row, rows.array.dtype)[0]
-    record = rows.array[i]
     regressions, r = bank.regression(slot, part.place)
+    # everything is read before anything is written: row numbers of another engine must never stand in a row of ours
+    row = np.frombuffer(part.row, rows.array.dtype)[0]
     if part.regression is not None:
         regressions.array[r] = np.frombuffer(part.regression, regressions.array.dtype)[0]
-    if part.yardstick is not None:
+    watcher = np.frombuffer(part.watcher, rows.array.dtype)[0] if part.watcher is not None else None
+    yardstick = np.frombuffer(part.yardstick, yardsticks.array.dtype)[0] if part.yardstick is not None else None
+    if (row["watcher"] >= 0) != (watcher is not None) or (row["yardstick"] >= 0 and watcher is None):
+        raise ValueError("a watcher without its change")
+    if (max(row["yardstick"], row["anchor"]) >= 0) != (yardstick is not None):
+        raise ValueError("a yardstick without its change")
+    i, k, j = bank.row(slot, part.place), -1, -1
+    if yardstick is not None:
         k = yardsticks.take()
-        yardsticks.array[k] = np.frombuffer(part.yardstick, yardsticks.array.dtype)[0]
-        for name in ("yardstick", "anchor"):
-            record[name] = k if record[name] >= 0 else -1
-    if part.watcher is not None:
+        yardsticks.array[k] = yardstick
+    if watcher is not None:
         j = rows.take()
-        rows.array[j] = np.frombuffer(part.watcher, rows.array.dtype)[0]
-        rows.array[i]["watcher"] = j
-        for name in ("yardstick", "anchor"):
-            rows.array[j][name] = rows.array[i][name] if rows.array[j][name] >= 0 else -1
+        rows.array[j] = watcher
+        _point(rows.array[j], watcher, -1, k)
+    rows.array[i] = row
+    _point(rows.array[i], row, j, k)
+
+
+def _point(record: Record, old: Record, watcher: int, yardstick: int) -> None:
+    """Let a row point to its watcher and yardstick as they are numbered here, where it pointed to some."""
+    record["watcher"] = watcher
+    for name in ("yardstick", "anchor"):
+        record[name] = yardstick if old[name] >= 0 else -1

@@ -113,13 +113,13 @@ class Engine:
             if len(entries) >= MAX_BATCH or self._needs_room(key, record):
                 outputs += self._run(entries)
                 entries = []
+                self._count_late(late)
                 self._make_room(key, record)
             entry = self._admit(key, record, position, late)
             if entry is not None:
                 entries.append(entry)
         outputs += self._run(entries)
-        for key, count in late.items():
-            self.scopes[key].count("late", count)
+        self._count_late(late)
         outputs.sort(key=lambda output: output.position)
         return outputs
 
@@ -213,6 +213,12 @@ class Engine:
         missed = late.pop(key, 0)
         return Entry(position, scope, record.time, scope.time, record.id_hash, observation=record, late=missed)
 
+    def _count_late(self, late: dict[str, int]) -> None:
+        """Count late calls that no later entry of their scope has counted."""
+        for key, count in late.items():
+            self.scopes[key].count("late", count)
+        late.clear()
+
     def _add_scope(self, key: str, first: Observation, time: int) -> Scope:
         slot = self.bank.add_scope()
         scope = self.scopes[key] = Scope(key, slot, first.id, time=time, summary_time=time + self._summary_ms)
@@ -273,10 +279,12 @@ class Engine:
     def _set_looks(self, scope: Scope) -> None:
         """Tell the kernel when to stop for this scope next."""
         record = self.bank.scopes.array[scope.slot]
-        record["look_calls"] = scope.incident.next_look if scope.incident is not None else NEVER
+        incident = scope.incident
+        accepted = self.incidents.accepted_time(incident) if incident is not None else NEVER
+        record["look_calls"] = incident.next_look if incident is not None else NEVER
         record["look_time"] = scope.summary_time
         record["look_after"] = scope.summary_calls + SUMMARY_CALLS
-        record["look_latest"] = self._latest(scope)
+        record["look_latest"] = min(self._latest(scope), accepted)
 
     def _latest(self, scope: Scope) -> int:
         """Scope time at which a summary waits no longer for calls."""
@@ -286,16 +294,15 @@ class Engine:
         """Recent calls that can be named, up to entry e."""
         scope = encoded.entries[e].scope
         slot = scope.slot
-        first = e
-        while first > 0 and encoded.batch.slots[first - 1] == slot and e - first < 4 * RECENT_IDS:
-            first -= 1
         calls = int(self.bank.scopes.array[slot]["calls"])
-        recent = []
-        for at in range(e, first - 1, -1):
+        recent: list[RecentId] = []
+        at = e
+        while at >= 0 and encoded.batch.slots[at] == slot and len(recent) < RECENT_IDS:
             observation = encoded.entries[at].observation
             if observation is not None and not encoded.batch.repeated[at]:
                 recent.append(RecentId(calls, observation.id, observation.trace_id, observation.span_id))
                 calls -= 1
+            at -= 1
         return [*scope.recent, *reversed(recent)][-RECENT_IDS:]
 
     def _remember_ids(self, encoded: Encoded) -> None:

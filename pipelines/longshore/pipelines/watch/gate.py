@@ -25,9 +25,15 @@ WEEK_MS = 7 * 86_400_000
 H = 5.0
 #: what one app's counted pages may hold of h
 APP_SHARE = H / 2
-#: incidents kept for roll-up, waiting and controls; the oldest are forgotten beyond that
+#: incidents that wait, and scopes of one served model kept for controls; the oldest are forgotten beyond that
 MAX_OPEN = 10_000
-#: resolved pages that a person may still confirm
+#: served models kept for controls
+MAX_MODELS = 1000
+#: open pages: a year of them at 20 a week, if none ever resolved; the oldest is forgotten beyond that
+MAX_PAGES = 1000
+#: incidents that may join one page; what comes later is a page of its own
+MAX_ROLLED_UP = 1000
+#: resolved pages that a person may still confirm, and counted pages whose part of h is known
 MAX_RESOLVED = 1000
 #: names of unaffected routes in a page
 MAX_CONTROLS = 8
@@ -43,14 +49,27 @@ class OpenPage(Struct):
     still_open: list[str] = field(default_factory=list)
 
 
+class ResolvedPage(Struct, array_like=True):
+    """What is kept of a page after its end."""
+
+    app: str
+    counted: bool
+
+
 class GateState(Struct):
     """Everything that the gate remembers."""
 
     started: int | None = None
     time: int = 0
+    #: the controller at `h_time`, when a page was last counted or confirmed; it falls from there
     h: float = 0.0
-    #: app -> what its counted pages hold of h
+    h_time: int = 0
+    #: app -> what its counted pages held of h at `h_time`
     held: dict[str, float] = field(default_factory=dict)
+    #: page key -> when it was counted, for the pages that h is made of since it was `base_h` at `base_time`
+    made_of: dict[str, int] = field(default_factory=dict)
+    base_h: float = 0.0
+    base_time: int = 0
     counted: int = 0
     confirmed: int = 0
     #: dedup key -> newest alert of incidents that wait
@@ -59,8 +78,8 @@ class GateState(Struct):
     pages: dict[str, OpenPage] = field(default_factory=dict)
     #: dedup key -> page key, of incidents that paged or joined a page
     page_of: dict[str, str] = field(default_factory=dict)
-    #: page keys of resolved pages that were counted -> app
-    resolved: dict[str, str] = field(default_factory=dict)
+    #: page key -> resolved page
+    resolved: dict[str, ResolvedPage] = field(default_factory=dict)
     #: served model -> scope -> has it an open incident?
     routes: dict[str, dict[str, bool]] = field(default_factory=dict)
 
@@ -79,25 +98,22 @@ class Gate:
         if state.started is None:
             state.started = state.time = alert.time
         pages = list(self.advance(alert.time))
-        if alert.served_model:
-            routes = state.routes.setdefault(alert.served_model, {})
-            routes[alert.scope] = alert.status != "resolve"
-            if len(routes) > MAX_OPEN:
-                del routes[next(iter(routes))]
+        over = alert.status != "resolve" and alert.resolved_at is not None  # a word about an incident that has ended
+        if not over:
+            self._note_route(alert)
         if alert.confirmed is not None:
             self._confirm(alert)
         if alert.status == "resolve":
             pages += self._resolve(alert)
         elif alert.dedup_key in state.page_of:
             pages += self._update(alert)
-        elif self._is_candidate(alert):
+        elif not over and self._is_candidate(alert):
             state.waiting[alert.dedup_key] = alert
             if len(state.waiting) > MAX_OPEN:
                 del state.waiting[next(iter(state.waiting))]
-            pages += self._release(state.time)
         else:
             state.waiting.pop(alert.dedup_key, None)
-        return pages
+        return pages + self._release()
 
     def advance(self, time: int) -> Iterator[Page]:
         """Let time pass: h falls, and incidents that waited page at the moment at which they may.
@@ -106,9 +122,13 @@ class Gate:
         """
         state = self.state
         while state.started is not None and state.time < time:
-            until = min(time, max(self._next_release(), state.time + 1))
-            self._decay(until)
-            yield from self._release(state.time)
+            state.time = min(time, max(self._next_release(), state.time + 1))
+            yield from self._release()
+
+    @property
+    def h(self) -> float:
+        """The controller now."""
+        return self._fallen(self.state.h, self.state.h_time, self.state.time)
 
     def ledger(self) -> Ledger:
         """The audit now."""
@@ -120,7 +140,7 @@ class Gate:
             counted=state.counted,
             confirmed=state.confirmed,
             waiting=len(state.waiting),
-            h=rounded(state.h),
+            h=rounded(self.h),
         )
 
     def snapshot(self) -> bytes:
@@ -131,15 +151,47 @@ class Gate:
         """Take over a snapshot. Raises msgspec.DecodeError where `state` is not one."""
         self.state = msgspec.msgpack.decode(state, type=GateState)
 
-    def _decay(self, time: int) -> None:
+    def _fallen(self, h: float, since: int, time: int) -> float:
+        return max(0.0, h - self._rate * (time - since) / WEEK_MS)
+
+    def _bring_forward(self) -> None:
+        """Let h and the apps' parts of it stand for now; only before they change, so that no other moment matters."""
         state = self.state
-        fall = self._rate * (time - state.time) / WEEK_MS
-        state.time = time
-        state.h = max(0.0, state.h - fall)
+        scale = self.h / state.h if state.h > 0.0 else 0.0
+        state.held = {app: held * scale for app, held in state.held.items() if held * scale > 1e-9}
+        state.h, state.h_time = self.h, state.time
+
+    def _count(self, key: str, app: str) -> None:
+        """A page counts from now on."""
+        self._bring_forward()
+        state = self.state
+        state.counted += 1
+        if state.h == 0.0:
+            state.made_of, state.base_h, state.base_time = {}, 0.0, state.time
+        state.h += 1.0
+        state.held[app] = state.held.get(app, 0.0) + 1.0
+        state.made_of[key] = state.time
+        if len(state.made_of) > MAX_RESOLVED:
+            time = state.made_of.pop(next(iter(state.made_of)))
+            state.base_h = self._fallen(state.base_h, state.base_time, time) + 1.0
+            state.base_time = time
+
+    def _take_back(self, key: str, app: str) -> None:
+        """A page counts no longer: h becomes what it would be without it, which is nothing less for an old page."""
+        self._bring_forward()
+        state = self.state
+        state.counted -= 1
+        if state.made_of.pop(key, None) is None:
+            return
+        h, since = state.base_h, state.base_time
+        for time in state.made_of.values():
+            h, since = self._fallen(h, since, time) + 1.0, time
+        h = self._fallen(h, since, state.time)
+        state.held[app] = max(0.0, state.held.get(app, 0.0) - (state.h - h))
+        state.h = h
         total = sum(state.held.values())
-        if total > 0.0:
-            scale = min(1.0, state.h / total)
-            state.held = {app: held * scale for app, held in state.held.items() if held * scale > 1e-9}
+        if total > h:
+            state.held = {name: held * h / total for name, held in state.held.items()}
 
     def _next_release(self) -> int:
         """When the first waiting incident may page, if nothing else happens."""
@@ -152,7 +204,7 @@ class Gate:
         held = state.held.get(_app(alert), 0.0)
         if held + 1.0 > APP_SHARE:  # what apps hold falls in proportion to h
             fall = max(fall, state.h * (1.0 - (APP_SHARE - 1.0) / held))
-        return state.time + math.ceil(fall * WEEK_MS / self._rate)
+        return state.h_time + math.ceil(fall * WEEK_MS / self._rate)
 
     def _highest_h(self, alert: Alert) -> float:
         """The h up to which an incident may page: below H, and its level at least A_page e^h unless it is severe."""
@@ -166,28 +218,30 @@ class Gate:
             return False
         return alert.severity == "critical" or (alert.floor_passed and math.log(alert.level) >= self._page_nats)
 
-    def _release(self, time: int) -> list[Page]:
+    def _release(self) -> list[Page]:
         """Page, or join to a page, every waiting incident that may; oldest first."""
         state = self.state
         pages: list[Page] = []
-        for key, alert in list(state.waiting.items()):
-            joined = self._roll_up(alert, time)
+        waiting = list(state.waiting.items())
+        while waiting:
+            key, alert = waiting.pop(0)
+            joined = self._roll_up(alert)
             if joined is not None:
                 del state.waiting[key]
                 pages.append(joined)
-            elif (
-                state.h <= self._highest_h(alert) + 1e-9 and state.held.get(_app(alert), 0.0) + 1.0 <= APP_SHARE + 1e-9
-            ):
+            elif self._release_time(alert) <= state.time:
                 del state.waiting[key]
-                state.h += 1.0
-                state.counted += 1
-                state.held[_app(alert)] = state.held.get(_app(alert), 0.0) + 1.0
+                self._count(key, _app(alert))
                 state.pages[key] = OpenPage(alert, counted=True, still_open=[key])
                 state.page_of[key] = key
-                pages.append(self._page("trigger", state.pages[key], key, time))
+                if len(state.pages) > MAX_PAGES:
+                    for member in state.pages.pop(next(iter(state.pages))).still_open:
+                        del state.page_of[member]
+                pages.append(self._page("trigger", state.pages[key], key))
+                waiting = list(state.waiting.items())  # those before it may join this page
         return pages
 
-    def _roll_up(self, alert: Alert, time: int) -> Page | None:
+    def _roll_up(self, alert: Alert) -> Page | None:
         """Join an incident to an open page with an overlapping change on the same served model."""
         if alert.served_model is None:
             return None
@@ -195,6 +249,7 @@ class Gate:
             first = page.alert
             if (
                 first.served_model == alert.served_model
+                and len(page.rolled_up) < MAX_ROLLED_UP
                 and first.change.earliest <= alert.change.latest
                 and alert.change.earliest <= first.change.latest
             ):
@@ -202,7 +257,7 @@ class Gate:
                 page.rolled_up.append(member)
                 page.still_open.append(alert.dedup_key)
                 self.state.page_of[alert.dedup_key] = key
-                return self._page("update", page, key, time)
+                return self._page("update", page, key)
         return None
 
     def _update(self, alert: Alert) -> list[Page]:
@@ -213,7 +268,7 @@ class Gate:
             return []
         news = page.alert.severity != alert.severity or page.alert.verdict.kind != alert.verdict.kind
         page.alert = alert
-        return [self._page("update", page, key, self.state.time)] if news else []
+        return [self._page("update", page, key)] if news else []
 
     def _resolve(self, alert: Alert) -> list[Page]:
         """An incident ended; its page resolves with the last of its incidents."""
@@ -229,30 +284,40 @@ class Gate:
         if page.still_open:
             return []
         del state.pages[key]
-        state.resolved[key] = _app(page.alert)
+        state.resolved[key] = ResolvedPage(_app(page.alert), page.counted)
         if len(state.resolved) > MAX_RESOLVED:
             del state.resolved[next(iter(state.resolved))]
-        return [self._page("resolve", page, key, state.time)]
+        return [self._page("resolve", page, key)]
 
     def _confirm(self, alert: Alert) -> None:
         """A person said that a page was real: it stops counting; or that it was not, after all: it counts again."""
         state = self.state
         key = alert.dedup_key
-        page = state.pages.get(key)
-        if page is not None and page.counted == alert.confirmed:
-            page.counted = not alert.confirmed
-            app = _app(page.alert)
-        elif page is None and alert.confirmed and key in state.resolved:
-            app = state.resolved.pop(key)
-        else:
+        page = state.pages.get(key) or state.resolved.get(key)
+        if page is None or page.counted != alert.confirmed:
             return
-        step = -1 if alert.confirmed else 1
-        state.counted += step
-        state.confirmed -= step
-        state.h = max(0.0, state.h + step)
-        state.held[app] = max(0.0, state.held.get(app, 0.0) + step)
+        page.counted = not page.counted
+        app = _app(page.alert) if isinstance(page, OpenPage) else page.app
+        if page.counted:
+            state.confirmed -= 1
+            self._count(key, app)
+        else:
+            state.confirmed += 1
+            self._take_back(key, app)
 
-    def _page(self, status: Status, page: OpenPage, key: str, time: int) -> Page:
+    def _note_route(self, alert: Alert) -> None:
+        """Remember whether a scope of a served model has an open incident."""
+        if not alert.served_model:
+            return
+        models = self.state.routes
+        routes = models.setdefault(alert.served_model, {})
+        routes[alert.scope] = alert.status != "resolve"
+        if len(routes) > MAX_OPEN:
+            del routes[next(iter(routes))]
+        if len(models) > MAX_MODELS:
+            del models[next(iter(models))]
+
+    def _page(self, status: Status, page: OpenPage, key: str) -> Page:
         alert = page.alert
         joined = {alert.scope, *(member.scope for member in page.rolled_up)}
         routes = self.state.routes.get(alert.served_model or "", {})
@@ -260,7 +325,7 @@ class Gate:
         return Page(
             page_key=key,
             status=status,
-            time=time,
+            time=self.state.time,
             alert=alert,
             ledger=self.ledger(),
             controls=controls[:MAX_CONTROLS],

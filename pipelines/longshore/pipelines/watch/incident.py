@@ -109,7 +109,7 @@ class Incidents:
         if incident is None:
             return steps
         leveled = any(code == LEVEL for _, code in told)
-        due = moment.sequence >= incident.next_look
+        due = moment.sequence >= incident.next_look or moment.time >= self.accepted_time(incident)
         self._renew(scope, incident)
         if not steps and (leveled or due or any(code == RETURNED for _, code in told)):
             steps += self._look(scope, incident, moment)
@@ -119,6 +119,10 @@ class Incidents:
         if due:
             incident.next_look = self._next_look(incident, moment)
         return steps
+
+    def accepted_time(self, incident: Incident) -> int:
+        """Scope time from which the new level of an incident counts as normal."""
+        return incident.change_time.estimate + self._accept_ms
 
     def accept(self, scope: Scope) -> list[Step]:
         """The level of every open change of the scope is normal from now on."""
@@ -148,8 +152,11 @@ class Incidents:
         return self.signal_of(scope, shift.place).channel in CONTEXT
 
     def forget_place(self, scope: Scope, place: Place) -> None:
-        """A category gives its place up: its shift, if it has one, ends."""
+        """A category gives its place up: its shift, if it has one, ends, and its incident with the next call."""
         self._drop_shift(scope, place)
+        scope.anchors.pop(place, None)
+        if scope.incident is not None and not self._lasting(scope, scope.incident):
+            self._bank.scopes.array[scope.slot]["look_calls"] = 0
 
     def _let_go(self, scope: Scope, shifts: list[Shift]) -> None:
         """What these shifts moved to is normal from now on."""
@@ -187,7 +194,7 @@ class Incidents:
         change = to_calls(bank, scope, place, bank.change(slot, place))
         nats = bank.nats(slot, place)
         level = max(float(bank.scopes.array[slot]["notice_nats"]), bank.level_nats(slot, place))
-        bank.expect_milestone(slot, place, self._page_nats + self.milestone(level) + 1)
+        bank.expect_milestone(slot, place, self._next_milestone(level))
         return Shift(
             place,
             signal.name,
@@ -252,6 +259,7 @@ class Incidents:
             moment.call_id,
             moment.time,
             change,
+            Interval(*(time_of(bank, slot, call) for call in (change.estimate, change.earliest, change.latest))),
             [*fresh, *carried],
             announced=self._was_announced(scope, change),
             next_look=change.estimate + LOOKS[0],
@@ -285,10 +293,9 @@ class Incidents:
     def _look(self, scope: Scope, incident: Incident, moment: Moment) -> list[Step]:
         """Is there something new to tell?"""
         slot = scope.slot
-        held_ms = moment.time - time_of(self._bank, slot, incident.change.estimate)
         since = moment.sequence - incident.change.estimate
         expected = incident.announced or incident.context_only
-        if held_ms >= self._accept_ms or (expected and since >= ANNOUNCED_CALLS):
+        if moment.time >= self.accepted_time(incident) or (expected and since >= ANNOUNCED_CALLS):
             return self.accept(scope)
         level, passed = self.level(scope, incident)
         incident.passed_floor |= passed
@@ -306,8 +313,7 @@ class Incidents:
             if abs(effect) >= DOUBLED * abs(shift.told_effect) and abs(effect) > 0.01:
                 news = True
             if self._bank.is_open(slot, shift.place):
-                goal = self._page_nats + self.milestone(shift.level_nats) + 1
-                self._bank.expect_milestone(slot, shift.place, goal)
+                self._bank.expect_milestone(slot, shift.place, self._next_milestone(shift.level_nats))
         due = moment.sequence >= incident.next_look and moment.time >= incident.last_alert_time + UPDATE_MS
         return [Step("update", incident)] if news or due else []
 
@@ -330,6 +336,11 @@ class Incidents:
     def milestone(self, level_nats: float) -> int:
         """Whole nats above the page level, -1 below it."""
         return min(max(math.floor(level_nats - self._page_nats), -1), MAX_MILESTONE)
+
+    def _next_milestone(self, level_nats: float) -> float:
+        """Level, natural log, at which a shift is looked at again."""
+        told = self.milestone(level_nats)
+        return self._page_nats + told + 1 if told < MAX_MILESTONE else math.inf
 
     def _resolve(self, scope: Scope, resolution: Resolution) -> list[Step]:
         incident, scope.incident = scope.incident, None

@@ -81,19 +81,26 @@ class Labels:
         table = self.categories[column]
         if name in table:
             return table[name], False
-        if len(table) < CATEGORIES - 1:
-            table[name] = next(k for k in range(CATEGORIES) if k not in table.values())
-            return table[name], True
-        unseen = self._unseen(column, call - keep_calls)
-        if unseen is not None:
-            table[name] = table.pop(unseen)
-            return table[name], True
+        if name != OTHER:  # a value of that name shares the place of all others
+            free = next((k for k in range(CATEGORIES - 1) if k not in table.values()), None)
+            if free is not None:
+                table[name] = free
+                return free, True
+            unseen = self._unseen(column, call - keep_calls)
+            if unseen is not None:
+                table[name] = table.pop(unseen)
+                return table[name], True
         new = OTHER not in table
         table[OTHER] = CATEGORIES - 1
         return CATEGORIES - 1, new
 
     def _unseen(self, column: int, since_call: int) -> str | None:
-        """A category that no call from `since_call` on had; its combinations are dropped."""
+        """A category that no call from `since_call` on had; its combinations are dropped.
+
+        None for the categories of a score, which are no labels: they keep their places.
+        """
+        if column >= len(CATEGORICAL):
+            return None
         recent = {known.codes[column] for known in self.combinations.values() if known.last_call >= since_call}
         for name, k in self.categories[column].items():
             if k not in recent and name != OTHER:

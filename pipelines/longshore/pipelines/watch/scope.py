@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from longshore.detectors import Evidence
 from longshore.detectors.river import RiverDetector
-from longshore.schemas import Alert, Score, scope_parts
+from longshore.schemas import Alert, scope_parts
 from longshore.schemas.alert import Severity
 from msgspec import Struct
 
@@ -14,8 +14,6 @@ from .labels import Labels
 
 #: ids of recent calls kept for examples
 RECENT_IDS = 64
-#: scores that arrived before their call
-MAX_WAITING_SCORES = 1000
 #: deploy announcements kept
 MAX_DEPLOYS = 8
 #: resolved incidents that a person may still confirm
@@ -76,6 +74,8 @@ class Incident(Struct):
     opened_call: str
     opened_time: int
     change: Interval
+    #: the same in epoch ms: the ring forgets when its calls were
+    change_time: Interval
     shifts: list[Shift]
     #: alerts sent so far
     alerts: int = 0
@@ -113,7 +113,6 @@ class Scope:
     #: columns of the scope's score signals
     scores: dict[str, int] = field(default_factory=dict)
     categorical_scores: dict[str, int] = field(default_factory=dict)
-    waiting: dict[int, list[Score]] = field(default_factory=dict)
     recent: deque[RecentId] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     counts: dict[str, int] = field(default_factory=dict)
     #: names of the categories that have a detector

@@ -32,7 +32,8 @@ class Summaries:
             if place.kind == "categorical":
                 shares.setdefault(place.column, []).append(place)
             elif place.kind == "numeric":
-                signals.append(self._numeric(scope, place))
+                if self._bank.record(scope.slot, place)["events"] > 0:  # only a repeated call has measured it so far
+                    signals.append(self._numeric(scope, place))
             else:
                 signals.append(self._binary(scope, place))
         signals += [self._categorical(scope, places) for places in shares.values()]

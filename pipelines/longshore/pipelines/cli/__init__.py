@@ -1,0 +1,21 @@
+"""The command `longshore`. Importable with the base install: what is missing for a command is named."""
+
+import sys
+
+#: import name -> the extra that brings it
+EXTRAS = dict.fromkeys(
+    ("click", "rich", "numpy", "scipy", "numba", "river", "jinja2", "plotly", "genai_prices"), "detectors"
+)
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 fine, 1 finding, 2 usage or configuration, 3 could not measure."""
+    try:
+        from .commands import cli
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(f"longshore: this needs {error.name}: pip install 'longshore[{extra}]'", file=sys.stderr)
+        sys.exit(2)
+    cli()

@@ -1,0 +1,60 @@
+"""Simulated fleets of AI applications: realistic calls, causes injected on the way, and the exact truth about them."""
+
+from .apps import App, Kind, Model, Prompt, Rhythm
+from .causes import (
+    AnyCause,
+    CachingLost,
+    Cause,
+    ErrorBurst,
+    FieldLost,
+    Injected,
+    OneTenant,
+    Outlier,
+    PriceRise,
+    PromptEdited,
+    Release,
+    ServedModelChanged,
+    SilentUpdate,
+    Slowdown,
+    SlowDrift,
+    TrafficMix,
+    Truncation,
+)
+from .fleet import SERVED, fleet
+from .plans import CAUSES, default_scenario, demo_scenario
+from .scenario import MAX_DAYS, START_MS, Scenario, simulate, truth
+
+__all__ = [
+    "CAUSES",
+    "MAX_DAYS",
+    "SERVED",
+    "START_MS",
+    "AnyCause",
+    "App",
+    "CachingLost",
+    "Cause",
+    "ErrorBurst",
+    "FieldLost",
+    "Injected",
+    "Kind",
+    "Model",
+    "OneTenant",
+    "Outlier",
+    "PriceRise",
+    "Prompt",
+    "PromptEdited",
+    "Release",
+    "Rhythm",
+    "Scenario",
+    "ServedModelChanged",
+    "SilentUpdate",
+    "SlowDrift",
+    "Slowdown",
+    "TrafficMix",
+    "Truncation",
+    "default_scenario",
+    "demo_scenario",
+    "fleet",
+    "simulate",
+    "truth",
+]

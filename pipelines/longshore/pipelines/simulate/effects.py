@@ -1,0 +1,75 @@
+"""How a block of calls differs from what it would have been without causes."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .apps import App, Kind, Model, Prompt
+from .text import StyleName
+from .traffic import Bools, Floats, Ints
+
+
+@dataclass(slots=True)
+class Effects:
+    """How the world of a block of n calls differs from the base; every array has one value a call."""
+
+    app: App
+    time_ms: Ints
+    tenant: Ints
+    output: Floats
+    latency: Floats
+    cost: Floats
+    prompt_cache: Floats
+    #: index into `models`, `prompts`, `max_tokens` and `versions`
+    model: Ints
+    prompt: Ints
+    limit: Ints
+    version: Ints
+    #: a new kind of request, index into `newcomers`, and the share of the calls that it takes from the others
+    newcomer: Ints
+    newcomer_share: Floats
+    #: style of the answer, index into `styles`; -1 is the style of the prompt
+    style: Ints
+    forced_error: Bools
+    tokens_lost: Bools
+    #: input tokens of a freak call, 0 for all others
+    freak: Ints
+    models: list[Model]
+    prompts: list[Prompt]
+    max_tokens: list[int]
+    versions: list[str]
+    newcomers: list[Kind] = field(default_factory=list)
+    styles: list[StyleName] = field(default_factory=list)
+
+    @classmethod
+    def none(cls, app: App, time_ms: Ints, tenant: Ints) -> "Effects":
+        """Start from the base: nothing differs."""
+        n = time_ms.size
+        return cls(
+            app=app,
+            time_ms=time_ms,
+            tenant=tenant,
+            output=np.ones(n),
+            latency=np.ones(n),
+            cost=np.ones(n),
+            prompt_cache=np.ones(n),
+            model=np.zeros(n, np.int64),
+            prompt=np.zeros(n, np.int64),
+            limit=np.zeros(n, np.int64),
+            version=np.zeros(n, np.int64),
+            newcomer=np.zeros(n, np.int64),
+            newcomer_share=np.zeros(n),
+            style=np.full(n, -1),
+            forced_error=np.zeros(n, bool),
+            tokens_lost=np.zeros(n, bool),
+            freak=np.zeros(n, np.int64),
+            models=[app.model],
+            prompts=[app.prompt],
+            max_tokens=[app.max_tokens],
+            versions=[app.app_version],
+        )
+
+    def restyle(self, where: Bools, style: StyleName) -> None:
+        """Answers at `where` are written in `style`."""
+        self.style[where] = len(self.styles)
+        self.styles.append(style)
