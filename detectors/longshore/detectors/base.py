@@ -129,6 +129,9 @@ def unpack(kind: str, state: bytes, *dtypes: tuple[np.dtype[Any], int]) -> list[
         raise ValueError(f"a damaged snapshot of {kind}")
     arrays, at = [], 0
     for dtype, length in dtypes:
-        arrays.append(np.frombuffer(body, dtype, length, at).copy())
+        array = np.zeros(length, dtype)
+        # byte by byte: a copy by fields leaves the padding to chance, and the same state must have the same bytes
+        array.view(np.uint8)[:] = np.frombuffer(body, np.uint8, array.nbytes, at)
+        arrays.append(array)
         at += dtype.itemsize * length
     return arrays

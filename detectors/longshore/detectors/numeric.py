@@ -41,6 +41,7 @@ from .lifecycle import (
     return_block,
 )
 from .ranks import REFERENCE
+from .records import RECORDS, WEIGHT, bet_on_records, clear_records, restart_records
 from .special import normal_quantile
 
 #: half width of the random noise that breaks ties, in transformed units: .05 % of a positive value. An owner that does
@@ -52,6 +53,8 @@ COARSEST = 2.0**-18
 LARGEST = 1e30
 #: a change that was never seen to return is taken as normal after so many events
 FORGOTTEN_AFTER = 4096
+#: weight of the tempered bets beside the two bets on records
+TEMPERED = 1.0 - 2.0 * WEIGHT
 #: events that a restored reference counts as old
 RESTORED_AGE = 4096
 NUMERIC = np.dtype(
@@ -78,6 +81,7 @@ NUMERIC = np.dtype(
         ("whitener", WHITENER),
         ("wander", WANDER),
         ("stakes", STAKES),
+        ("records", RECORDS),
         ("values", "f4", RECENT_VALUES),  # ring
     ],
     align=True,
@@ -146,6 +150,7 @@ def advance(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
     """Take in one transformed value and renew the levels. `u`, `v` uniform; `scratch` BETS numbers."""
     t = row["events"]
     row["events"] = t + 1
+    record, record_start = bet_on_records(row["records"], row["values"], y, t)
     row["values"][t % RECENT_VALUES] = y
     z = clipped_score(ranks.rank(row["reference"], y, u))
     row["score"] = z
@@ -155,6 +160,9 @@ def advance(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
     stakes = row["stakes"]
     notice, page = bet(stakes, score, t, scratch)
     start = stakes["start"][stakes["leader"]]
+    if record > notice:
+        start = record_start
+    notice, page = TEMPERED * notice + record, TEMPERED * page + record
     row["surcharge_notice"] *= row["decay_notice"]
     row["surcharge_page"] *= row["decay_page"]
     bets_notice, bets_page = -np.inf, -np.inf
@@ -184,6 +192,7 @@ def clear_evidence(row: Record) -> None:
     """Take all evidence back; what was learned of the way of moving stays."""
     cut_off(row["stakes"])
     clear_stakes(row["stakes"])
+    clear_records(row["records"])
     clear_blocks(row["wander"])
     restart_whitener(row["whitener"])
     row["log_notice"] = -np.inf
@@ -197,6 +206,7 @@ def restart_references(row: Record) -> None:
     ranks.clear(row["residuals"])
     restart_whitener(row["whitener"])
     clear_stakes(row["stakes"])
+    restart_records(row["records"])
     clear_blocks(row["wander"])
     row["oldest"] = row["events"]
 
@@ -300,12 +310,15 @@ def matches_yardstick(row: Record, old: Record, since: int) -> bool:
     n = t - first
     if n < 8:
         return False
-    total = 0.0
+    total, values = 0.0, 0.0
     for event in range(first, t):
-        total += clipped_score(
-            ranks.rank_frozen(old["reference"], np.float64(row["values"][event % RECENT_VALUES]), 0.5)
-        )
-    return abs(total) < 2.0 * math.sqrt(n * block_variance(row["wander"], 0))
+        y = np.float64(row["values"][event % RECENT_VALUES])
+        values += y
+        total += clipped_score(ranks.rank_frozen(old["reference"], y, 0.5))
+    noise = 1.5 * math.sqrt(ranks.variance(old["reference"]) / n)
+    near = abs(values / n - ranks.mean(old["reference"])) < max(old["largest"], noise)
+    matches: bool = near and abs(total) < 2.0 * math.sqrt(n * block_variance(row["wander"], 0))
+    return matches
 
 
 @kernel

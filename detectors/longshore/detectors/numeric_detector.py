@@ -42,7 +42,7 @@ class NumericDetector:
     ...     evidence = detector.update(x, uniforms=event_uniforms(str(t), "latency_ms"))
     ...     if evidence:
     ...         print(t, evidence.direction, f"{evidence.effect:+.0%}", t - evidence.change.estimate)
-    1009 up +112% 1000
+    1017 up +90% 1004
     """
 
     def __init__(

@@ -25,6 +25,8 @@ COVARIATES = 2
 COVARIATE_FEATURES = 7
 #: most features of a regression, intercept included
 FEATURES = 1 + CLOCK_FEATURES + COVARIATE_FEATURES
+#: standardised covariates are cut here; an event beyond it is not described by its features and teaches nothing
+CUT = 6.0
 #: mean of max(x - 1, 0) for a standard normal x
 HINGE_MEAN = 0.0833
 
@@ -112,8 +114,15 @@ def fill_features(s: Record, minute: int, covariates: Floats32, features: Floats
 
 @kernel
 def standardised(x: float, mean: float, square: float) -> float:
-    """X less a mean, in standard deviations, within +-6."""
-    return min(max((x - mean) / math.sqrt(max(square - mean * mean, 0.0) + 1e-4), -6.0), 6.0)
+    """X less a mean, in standard deviations, within +-CUT."""
+    return min(max((x - mean) / math.sqrt(max(square - mean * mean, 0.0) + 1e-4), -CUT), CUT)
+
+
+@kernel
+def is_described(features: Floats, n: int) -> bool:
+    """Are the covariates, if there are any, where the `n` features say?"""
+    first = 1 + CLOCK_FEATURES
+    return n < FEATURES or (abs(features[first]) < CUT and abs(features[first + 3]) < CUT)
 
 
 @kernel
@@ -142,8 +151,11 @@ def expected(s: Record, features: Floats) -> float:
 
 
 @kernel
-def compare(s: Record, y: float, explained: float) -> None:
-    """Squared errors of one value with and without the regression."""
+def compare(s: Record, y: float, explained: float) -> float:
+    """Squared errors of one value with and without the regression; returns the value that may be taught.
+
+    An outlier teaches no more than the largest error that counts: one alone must not bend the regression.
+    """
     if s["seen"] == 1:
         s["mean"] = y
         s["offset"] = y
@@ -156,6 +168,10 @@ def compare(s: Record, y: float, explained: float) -> None:
     s["mean"] += rate * without
     if s["seen"] <= LAG:
         s["offset"] = s["mean"]
+        return y
+    largest = math.sqrt(ERROR_CAP * s["error_with"])
+    lesson: float = y - with_ + min(max(with_, -largest), largest)
+    return lesson
 
 
 @kernel
@@ -169,9 +185,10 @@ def adjust(
     """
     n = s["coefficients"].size
     if minute >= 0:
-        if s["last_minute"] >= 0:
-            s["elapsed"] += (minute - s["last_minute"]) % MINUTES_A_WEEK
-        s["last_minute"] = minute
+        ahead = (minute - s["last_minute"]) % MINUTES_A_WEEK if s["last_minute"] >= 0 else 0
+        if ahead < MINUTES_A_WEEK // 2:  # else the call is late: it is not almost a week ahead
+            s["elapsed"] += ahead
+            s["last_minute"] = minute
     known = n < FEATURES or s["seen"] >= STANDARDISED
     s["seen"] += 1
     explained = 0.0
@@ -180,7 +197,7 @@ def adjust(
         explained = expected(s, features)
     else:
         get_to_know(s, covariates)
-    compare(s, y, explained)
+    lesson = compare(s, y, explained)
     moved = False
     if s["seen"] > NEEDED and not hold:
         limit = CLOSES_ABOVE if s["active"] else OPENS_BELOW
@@ -190,8 +207,9 @@ def adjust(
     place = s["seen"] % LAG
     if known and s["seen"] > LAG:
         fill_features(s, s["minutes"][place], s["covariates"][place], features)
-        teach(s["coefficients"], s["precision"], features[:n], np.float64(s["values"][place]) - s["offset"], gain)
-    s["values"][place] = y
+        if is_described(features, n):
+            teach(s["coefficients"], s["precision"], features[:n], np.float64(s["values"][place]) - s["offset"], gain)
+    s["values"][place] = lesson
     s["minutes"][place] = minute
     for c in range(s["covariates"].shape[1]):
         s["covariates"][place, c] = covariates[c]

@@ -15,6 +15,8 @@ from .numeric_detector import ACCEPTED_AFTER, COUNTS
 #: categories that are told apart; later ones are counted together as "other"
 MAX_CATEGORIES = 16
 OTHER = "other"
+#: names of categories are cut here
+LONGEST_NAME = 128
 
 
 class BinaryDetector:
@@ -32,7 +34,7 @@ class BinaryDetector:
     ...     evidence = detector.update(failed, uniforms=event_uniforms(str(t), "error"))
     ...     if evidence:
     ...         print(t, f"{evidence.before:.3f}", evidence.direction)
-    1020 0.015 up
+    1031 0.009 up
     """
 
     def __init__(self, *, level: float = 1e4, page_level: float | None = None, floor: float = 0.0) -> None:
@@ -103,7 +105,8 @@ class CategoricalDetector:
     ...     evidence = detector.update(reason, uniforms=event_uniforms(str(t), "finish_reason"))
     ...     if evidence:
     ...         print(t, detector.moved, evidence.direction)
-    1006 length up
+    1009 length up
+    1084 stop down
     """
 
     def __init__(self, *, level: float = 1e4, page_level: float | None = None, floor: float = 0.0) -> None:
@@ -148,7 +151,7 @@ class CategoricalDetector:
             self.refused += 1
             return None
         known = len(self._names)
-        place = self._place(str(value))
+        place = self._place(str(value)[:LONGEST_NAME])
         nats = self._nats + math.log(len(self._names))
         found: Evidence | None = None
         for k in range(len(self._names)):
