@@ -2,7 +2,6 @@
 
 import hashlib
 
-import pytest
 from longshore.pipelines.measure import Measurer, MeasureSettings
 from longshore.schemas import ModelCall, encode_observation
 

@@ -21,7 +21,7 @@ from .alert import (
 )
 from .call import ModelCall, epoch_ms, route_of
 from .control import PRIVILEGED, Accept, Confirm, Control, Deploy, Mute, Score
-from .observation import FLAGS, GROUPS, MAX_LABEL_BYTES, MAX_LABELS, NUMBERS, Observation
+from .observation import FLAGS, GROUPS, MAX_LABEL_BYTES, MAX_LABELS, NO_ERROR, NUMBERS, Observation
 from .scope import scope_key, scope_parts
 from .summary import SignalSummary, Summary
 from .wire import (
@@ -43,6 +43,7 @@ __all__ = [
     "GROUPS",
     "MAX_LABELS",
     "MAX_LABEL_BYTES",
+    "NO_ERROR",
     "NUMBERS",
     "PRIVILEGED",
     "Accept",

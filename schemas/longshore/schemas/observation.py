@@ -19,6 +19,8 @@ NUMBERS = (
 FLAGS = ("error", "truncated", "empty")
 #: field groups of the coverage channel; bit k of `Observation.measured`
 GROUPS = ("tokens", "cost", "latency", "input_text", "output_text", "scores")
+#: category `error_type` of a call that succeeded
+NO_ERROR = "none"
 #: longest label, category or error type, in bytes of UTF-8
 MAX_LABEL_BYTES = 128
 #: most user labels of a call that are kept (in order of their names)

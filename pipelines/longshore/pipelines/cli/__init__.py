@@ -4,7 +4,8 @@ import sys
 
 #: import name -> the extra that brings it
 EXTRAS = dict.fromkeys(
-    ("click", "rich", "numpy", "scipy", "numba", "river", "jinja2", "plotly", "genai_prices"), "detectors"
+    ("click", "rich", "numpy", "scipy", "numba", "river", "jinja2", "plotly", "genai_prices", "tomli_w"),
+    "detectors",
 )
 
 

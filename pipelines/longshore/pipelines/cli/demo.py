@@ -8,10 +8,11 @@ from longshore.pipelines.match import Found, find
 from longshore.pipelines.replay import Incident, Replay
 from longshore.pipelines.report import Recorder, write_report
 from longshore.pipelines.simulate import demo_scenario, simulate, truth
+from rich.padding import Padding
 from rich.table import Table
 
 from .common import console, fail, write_file
-from .replay import escape_text, incident_table, stamp
+from .replay import escape_text, place, show_incidents, stamp
 
 MINUTE_MS = 60_000
 
@@ -41,7 +42,8 @@ def demo(seed: int, report: Path) -> None:
         runner.feed(calls[at : at + 1000])
         for alert in runner.result.alerts[told:]:
             if alert.status == "trigger":
-                console.print(f"{stamp(alert.time)}  {alert.scope}  {escape_text(alert.verdict.sentence)}")
+                console.print(f"[bold]{stamp(alert.time)}  {escape_text(place(alert.scope))}[/]")
+                console.print(Padding(escape_text(alert.verdict.sentence), (0, 0, 0, 2)))
         told = len(runner.result.alerts)
     result = runner.finish()
     incidents = result.incidents()
@@ -58,20 +60,18 @@ def demo(seed: int, report: Path) -> None:
 def found_table(found: list[Found]) -> Table:
     """Injected causes against what was found."""
     table = Table(box=None, pad_edge=False, header_style="bold", title="Injected, and found", title_justify="left")
-    for column in ("injected", "scope", "when", "found", "after", "page"):
-        table.add_column(column, overflow="fold")
+    for column in ("injected", "where", "when", "result"):
+        table.add_column(column, no_wrap=column != "result")
     for item in found:
         cause = item.cause
-        expected = bool(cause.answers)
-        verdict = "found" if item.incident is not None else "MISSED"
-        if not expected:
-            verdict = "rightly silent" if item.incident is None else "FALSE"
-        delay = ""
-        if expected and item.delay_ms is not None:
-            delay = f"{item.calls:,} calls, {item.delay_ms / MINUTE_MS:,.0f} min"
-        table.add_row(
-            cause.cause, cause.scope, stamp(cause.start_ms), verdict, delay, "page" if expected and item.paged else ""
-        )
+        if cause.answers:
+            result = "[bold red]MISSED[/]"
+            if item.delay_ms is not None:
+                paged = ", paged" if item.paged else ""
+                result = f"found after {item.calls:,} calls ({item.delay_ms / MINUTE_MS:,.0f} min){paged}"
+        else:
+            result = "rightly silent" if item.incident is None else "[bold red]FALSE[/]"
+        table.add_row(cause.cause, place(cause.scope).rpartition("/")[2], stamp(cause.start_ms), result)
     return table
 
 
@@ -79,6 +79,6 @@ def others(rest: list[Incident]) -> None:
     """Incidents that belong to no cause."""
     if rest:
         console.print("\nWithout an injected cause:")
-        console.print(incident_table(rest))
+        show_incidents(rest)
     else:
         console.print("\nNo incident without an injected cause.")

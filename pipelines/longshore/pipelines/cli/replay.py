@@ -9,8 +9,8 @@ import click
 from longshore.pipelines.config import Config
 from longshore.pipelines.replay import Incident, Replay, Result, with_controls
 from longshore.pipelines.report import Recorder, write_report
-from longshore.schemas import PRIVILEGED, Accept, Confirm, Deploy, ModelCall, Mute, Reject, Score, encode
-from rich.table import Table
+from longshore.schemas import PRIVILEGED, Accept, Confirm, Deploy, ModelCall, Mute, Reject, Score, encode, scope_parts
+from rich.padding import Padding
 
 from .common import (
     FINDING,
@@ -113,7 +113,7 @@ def show(result: Result, report: Path | None) -> None:
             f"{stamp(result.last_time)}: [bold]{len(incidents)} incidents[/], {paged} would have paged."
         )
     if incidents:
-        console.print(incident_table(incidents))
+        show_incidents(incidents)
     visible_table(result)
     ledger = result.ledger
     if ledger is not None and result.calls:
@@ -126,21 +126,24 @@ def show(result: Result, report: Path | None) -> None:
         console.print(f"Report: {report}")
 
 
-def incident_table(incidents: list[Incident]) -> Table:
-    """The incidents, one a row."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("opened", "scope", "", "level", "what moved", "ended"):
-        table.add_column(column, overflow="fold", ratio=6 if column == "what moved" else None)
+def show_incidents(incidents: list[Incident]) -> None:
+    """The incidents, each a line of facts and its sentence."""
     for incident in incidents[:MAX_LINES]:
         first, last, peak = incident.alerts[0], incident.last, incident.peak
-        state = "PAGE" if incident.paged_at is not None else "joined" if incident.joined else "notice"
-        ended = f"{last.resolution} {stamp(last.resolved_at)}" if last.resolved_at is not None else "open"
-        sentence = peak.verdict.sentence
-        row = (stamp(first.opened_at), first.scope, state, f"{peak.level:.2g}", sentence, ended)
-        table.add_row(*(escape_text(cell) for cell in row))
+        state, colour = ("notice", "dim")
+        if incident.paged_at is not None or incident.joined:
+            state, colour = ("PAGE", "bold red") if incident.paged_at is not None else ("joined", "red")
+        ended = f"{last.resolution} {stamp(last.resolved_at)}" if last.resolved_at is not None else "still open"
+        facts = f"{stamp(first.opened_at)}  {escape_text(place(first.scope))}  1 in {peak.level:.1e} calls, {ended}"
+        console.print(f"[{colour}]{state:6}[/] {facts}", soft_wrap=True)
+        console.print(Padding(escape_text(peak.verdict.sentence), (0, 0, 0, 7)))
     if len(incidents) > MAX_LINES:
-        table.add_row("...", "", "", "", f"and {len(incidents) - MAX_LINES} more", "")
-    return table
+        console.print(f"... and {len(incidents) - MAX_LINES} more")
+
+
+def place(scope: str) -> str:
+    """A scope for a person: the parts that are there, decoded."""
+    return "/".join(part for part in scope_parts(scope) if part)
 
 
 def escape_text(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from longshore.schemas import FLAGS
+from longshore.schemas import FLAGS, NO_ERROR
 from longshore.schemas.call import LARGEST
 
 from .columns import Floats, Side, Texts
@@ -185,7 +185,7 @@ def _texts(side: Side, name: str) -> Texts:
         ]
     texts = [call.categories.get(name) for call in side.calls]
     if name == "error_type":
-        implied = {0.0: "none", 1.0: "unknown"}
+        implied = {0.0: NO_ERROR, 1.0: "unknown"}
         return [text or implied.get(flag) for text, flag in zip(texts, side.flags["error"].tolist(), strict=True)]
     if name == "finish_reason":
         return [None if failed else text for text, failed in zip(texts, side.failed, strict=True)]

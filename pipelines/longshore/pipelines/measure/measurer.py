@@ -11,6 +11,7 @@ from typing import TypeAlias
 from longshore.schemas import (
     MAX_LABEL_BYTES,
     MAX_LABELS,
+    NO_ERROR,
     NUMBERS,
     ModelCall,
     Observation,
@@ -156,7 +157,7 @@ class Measurer:
         if call.error_type is not None:
             categories["error_type"] = clean(self._redact(call.error_type))
         else:
-            categories["error_type"] = "none"
+            categories["error_type"] = NO_ERROR
             # how a failed call finished is its error type: it does not enter output statistics
             if call.finish_reason:
                 categories["finish_reason"] = clean(call.finish_reason)

@@ -1,35 +1,47 @@
 """Rows of structured arrays that are handed out and taken back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from longshore.detectors.jit import Record
 
 #: rows of a new arena
 SMALLEST = 64
 
 
 class Rows:
-    """An arena of detector states that grows by doubling; rows taken back are used again, zeroed."""
+    """An arena of detector states that grows by doubling; rows taken back are used again, made new.
 
-    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> None:
-        self._shape = shape
+    A new row is zeros, or what `begin` makes of zeros.
+    """
+
+    def __init__(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...] = (), begin: Callable[[Record], None] | None = None
+    ) -> None:
+        self._new = np.zeros(shape, dtype)
+        if begin is not None:
+            first = np.zeros(1, dtype)
+            begin(first[0])
+            self._new = first[0]
         self.array: npt.NDArray[Any] = np.zeros((SMALLEST, *shape), dtype)
+        self.array[:] = self._new
         self._free: list[int] = list(range(SMALLEST - 1, -1, -1))
 
     def take(self) -> int:
-        """Number of a zeroed row. `array` may be another object afterwards."""
+        """Number of a new row. `array` may be another object afterwards."""
         if not self._free:
             size = len(self.array)
-            bigger = np.zeros((2 * size, *self._shape), self.array.dtype)
-            bigger[:size] = self.array
+            bigger = np.concatenate([self.array, self.array])
+            bigger[size:] = self._new
             self.array = bigger
             self._free = list(range(2 * size - 1, size - 1, -1))
         return self._free.pop()
 
     def give(self, row: int) -> None:
         """Take row number `row` back."""
-        self.array[row] = np.zeros((), self.array.dtype)
+        self.array[row] = self._new
         self._free.append(row)
 
     @property

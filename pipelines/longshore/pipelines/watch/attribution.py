@@ -43,10 +43,15 @@ def moved_labels(
 
 
 def percent(effect: float) -> str:
-    """A relative change in words: +48 %, -96 %, x 3.2."""
+    """A relative change: +48 %, -96 %, x 3.2."""
+    return f"x {effect + 1:.3g}" if effect >= 2.0 else f"{effect * 100:+.3g} %"
+
+
+def moved_by(effect: float) -> str:
+    """A relative change in words: rose 48 %, fell 96 %, rose to 3.2 times."""
     if effect >= 2.0:
-        return f"x {effect + 1:.3g}"
-    return f"{effect * 100:+.3g} %"
+        return f"rose to {effect + 1:.3g} times"
+    return f"{'rose' if effect >= 0 else 'fell'} {abs(effect) * 100:.3g} %"
 
 
 def value_text(value: float, unit: str) -> str:
@@ -63,12 +68,12 @@ def describe(signal: SignalShift) -> str:
     if signal.unit == "share":
         return f"{name} went from {before} to {after}"
     if signal.unit == "ratio":
-        return f"{name} {percent(signal.effect)}"
+        return f"{name} {moved_by(signal.effect)}"
     if signal.direction == "spread":
-        return f"{name} spreads differently (typically {before} before, {after} after)"
+        return f"{name} spreads wider (typically {before} before, {after} after)"
     if signal.unit == "score":
         return f"{name} went from {before} to {after} ({signal.effect:+.2g} sd)"
-    return f"{name} {percent(signal.effect)} ({before} to {after})"
+    return f"{name} {moved_by(signal.effect)} ({before} to {after})"
 
 
 def verdict(
@@ -91,6 +96,6 @@ def verdict(
     return Verdict(
         kind="cannot_tell",
         confidence="firm" if calls_since >= FIRM_CALLS else "provisional",
-        sentence=sentence[0].upper() + sentence[1:] + ".",
+        sentence=sentence + ".",
         checked=checked,
     )

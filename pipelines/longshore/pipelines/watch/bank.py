@@ -44,10 +44,10 @@ class Bank:
     def __init__(self, signals: Signals, ring_calls: int, page_nats: float, notices_per_week: float) -> None:
         self.signals = signals
         self.scopes = Rows(SCOPE)
-        self.numeric = Rows(numeric.NUMERIC)
+        self.numeric = Rows(numeric.NUMERIC, begin=_begin_number)
         self.yardsticks = Rows(numeric.YARDSTICK)
-        self.clocks = Rows(season.regression_dtype(0))
-        self.givens = Rows(season.regression_dtype(season.COVARIATES))
+        self.clocks = Rows(season.regression_dtype(0), begin=season.open_regression)
+        self.givens = Rows(season.regression_dtype(season.COVARIATES), begin=season.open_regression)
         self.shares = Rows(categorical.SHARE)
         self.share_yardsticks = Rows(categorical.SHARE_YARDSTICK)
         self.ring = Rows(RING_ROW, (CHUNK,))
@@ -148,14 +148,10 @@ class Bank:
         """Make a detector for a signal that is measured for the first time (or a category seen for the first time)."""
         if place.kind == "numeric":
             self.numeric_rows[slot, place.column] = i = self.numeric.take()
-            numeric.open_row(self.numeric.array[i], 1.0, 1.0)
             if place.column < len(self.signals.numeric):
-                self.numeric.array[i]["unit"] = self.signals.numeric[place.column].scale
+                self.numeric.array["unit"][i] = self.signals.numeric[place.column].scale
                 rows = self.givens if self.columns.given[place.column] else self.clocks
-                self.regression_rows[slot, place.column] = r = rows.take()
-                season.open_regression(rows.array[r])
-            else:
-                self.numeric.array[i]["unit"] = 1.0
+                self.regression_rows[slot, place.column] = rows.take()
         elif place.kind == "binary":
             self.binary_rows[slot, place.column] = i = self.shares.take()
             said = bool(self.binary_first[slot, place.column])
@@ -384,3 +380,9 @@ class Bank:
             self._yardsticks(place).give(int(record["yardstick"]))
         else:
             self.drop_anchor(slot, place)
+
+
+def _begin_number(row: Record) -> None:
+    """A numeric detector without a value; its levels are set at the first one."""
+    numeric.open_row(row, 1.0, 1.0)
+    row["unit"] = 1.0

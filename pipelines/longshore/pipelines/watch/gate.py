@@ -66,8 +66,8 @@ class GateState(Struct):
     h_time: int = 0
     #: app -> what its counted pages held of h at `h_time`
     held: dict[str, float] = field(default_factory=dict)
-    #: page key -> when it was counted, for the pages that h is made of since it was `base_h` at `base_time`
-    made_of: dict[str, int] = field(default_factory=dict)
+    #: page key and time of every page counted since h was `base_h` at `base_time`, oldest first
+    made_of: list[tuple[str, int]] = field(default_factory=list)
     base_h: float = 0.0
     base_time: int = 0
     counted: int = 0
@@ -167,12 +167,12 @@ class Gate:
         state = self.state
         state.counted += 1
         if state.h == 0.0:
-            state.made_of, state.base_h, state.base_time = {}, 0.0, state.time
+            state.made_of, state.base_h, state.base_time = [], 0.0, state.time
         state.h += 1.0
         state.held[app] = state.held.get(app, 0.0) + 1.0
-        state.made_of[key] = state.time
+        state.made_of.append((key, state.time))
         if len(state.made_of) > MAX_RESOLVED:
-            time = state.made_of.pop(next(iter(state.made_of)))
+            _, time = state.made_of.pop(0)
             state.base_h = self._fallen(state.base_h, state.base_time, time) + 1.0
             state.base_time = time
 
@@ -181,10 +181,12 @@ class Gate:
         self._bring_forward()
         state = self.state
         state.counted -= 1
-        if state.made_of.pop(key, None) is None:
+        at = next((k for k, (known, _) in enumerate(state.made_of) if known == key), None)
+        if at is None:
             return
+        del state.made_of[at]
         h, since = state.base_h, state.base_time
-        for time in state.made_of.values():
+        for _, time in state.made_of:
             h, since = self._fallen(h, since, time) + 1.0, time
         h = self._fallen(h, since, state.time)
         state.held[app] = max(0.0, state.held.get(app, 0.0) - (state.h - h))
@@ -243,6 +245,12 @@ class Gate:
 
     def _roll_up(self, alert: Alert) -> Page | None:
         """Join an incident to an open page with an overlapping change on the same served model."""
+        own = self.state.pages.get(alert.dedup_key)
+        if own is not None:  # its page is still open, for those that joined it
+            own.alert = alert
+            own.still_open.append(alert.dedup_key)
+            self.state.page_of[alert.dedup_key] = alert.dedup_key
+            return self._page("update", own, alert.dedup_key)
         if alert.served_model is None:
             return None
         for key, page in self.state.pages.items():

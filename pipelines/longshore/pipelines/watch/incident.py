@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from longshore.detectors import Evidence
 from longshore.detectors.budget import SEVERE_CALLS, SEVERE_NATS
 from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
+from longshore.schemas import NO_ERROR
 from longshore.schemas.alert import Resolution, Severity, Status
 
 from .bank import Bank, Place
@@ -24,11 +25,11 @@ from .scope import Incident, Interval, Scope, Shift
 from .settings import EngineSettings
 from .signals import CONTEXT, Signal, Signals
 
-#: calls after the change at which an incident is looked at; then at each doubling
+#: calls after the change at which an incident is looked at, then at each doubling
 LOOKS = (SEVERE_CALLS, 50, 100, 200, 400)
-#: calls after an announced change, or one of context only, at which it becomes normal
+#: calls that an incident of an announced change, or of context only, stays open
 ANNOUNCED_CALLS = 400
-#: calls after a change whose effects are all below their floors at which it ends
+#: calls that an incident stays open whose effects are all below their floors
 SETTLED_CALLS = 800
 #: calls after which an alarm of a River detector ends
 RIVER_CALLS = 400
@@ -43,6 +44,8 @@ DAY_MS = 86_400_000
 MAX_MILESTONE = 7
 #: an effect is told again when it has doubled
 DOUBLED = 2.0
+#: a next change that leaves less than this part of an effect leads back
+BACK = 0.5
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
 
@@ -105,13 +108,11 @@ class Incidents:
         fresh += [self._river_shift(scope, place, evidence, moment) for place, evidence in alarms]
         if fresh:
             steps += self._admit(scope, fresh, moment)
-        incident = scope.incident
-        if incident is None:
+        if (incident := scope.incident) is None:
             return steps
-        leveled = any(code == LEVEL for _, code in told)
         due = moment.sequence >= incident.next_look or moment.time >= self.accepted_time(incident)
         self._renew(scope, incident)
-        if not steps and (leveled or due or any(code == RETURNED for _, code in told)):
+        if not steps and (due or any(code in (LEVEL, RETURNED) for _, code in told)):
             steps += self._look(scope, incident, moment)
         if scope.incident is not None and not self._lasting(scope, incident):
             self._let_go(scope, incident.shifts)
@@ -122,13 +123,12 @@ class Incidents:
 
     def accepted_time(self, incident: Incident) -> int:
         """Scope time from which the new level of an incident counts as normal."""
-        return incident.change_time.estimate + self._accept_ms
+        return incident.opened_time + self._accept_ms
 
     def accept(self, scope: Scope) -> list[Step]:
         """The level of every open change of the scope is normal from now on."""
-        if scope.incident is None:
-            return []
-        self._let_go(scope, scope.incident.shifts)
+        if scope.incident is not None:
+            self._let_go(scope, scope.incident.shifts)
         return self._resolve(scope, "accepted")
 
     def _settle(self, scope: Scope, incident: Incident, moment: Moment) -> list[Step]:
@@ -176,7 +176,7 @@ class Incidents:
     def _take_up(self, scope: Scope, place: Place, code: int, moment: Moment) -> Shift | None:
         """Open the change that a detector fired for (or the next one), and describe it.
 
-        None for a next change that is smaller than the floor: the stream moves on within the shift that is open.
+        None for a next change that is smaller than the floor, or leads back: the shift that is open goes on.
         """
         bank, slot = self._bank, scope.slot
         signal = self.signal_of(scope, place)
@@ -188,8 +188,10 @@ class Incidents:
                 bank.drop_anchor(slot, place)
             bank.open_change(slot, place, floor)
         else:
+            known = self._shift_at(scope, place)
+            before = self.effect_of(scope, known) if known is not None else 0.0
             step = bank.next_change(slot, place, floor)
-            if abs(step) < floor and self._shift_at(scope, place) is not None:
+            if known is not None and (abs(step) < floor or abs(self.effect_of(scope, known)) < BACK * abs(before)):
                 return None
         change = to_calls(bank, scope, place, bank.change(slot, place))
         nats = bank.nats(slot, place)
@@ -228,7 +230,7 @@ class Incidents:
         carried: list[Shift] = []
         incident = scope.incident
         moved = {shift.place for shift in fresh}
-        substance = [shift for shift in fresh if not self.is_context(scope, shift)]
+        substance = [shift for shift in fresh if shift.evidence is None and not self.is_context(scope, shift)]
         apart = not any(belongs(shift, incident) for shift in substance or fresh) if incident is not None else False
         if incident is not None and apart and (substance or incident.context_only):
             carried = [s for s in incident.shifts if s.place not in moved and not self.is_context(scope, s)]
@@ -292,14 +294,13 @@ class Incidents:
 
     def _look(self, scope: Scope, incident: Incident, moment: Moment) -> list[Step]:
         """Is there something new to tell?"""
-        slot = scope.slot
-        since = moment.sequence - incident.change.estimate
+        held_calls = moment.sequence - incident.opened_sequence
         expected = incident.announced or incident.context_only
-        if moment.time >= self.accepted_time(incident) or (expected and since >= ANNOUNCED_CALLS):
+        if moment.time >= self.accepted_time(incident) or (expected and held_calls >= ANNOUNCED_CALLS):
             return self.accept(scope)
         level, passed = self.level(scope, incident)
         incident.passed_floor |= passed
-        if since >= SETTLED_CALLS and not incident.passed_floor:
+        if held_calls >= SETTLED_CALLS and not incident.passed_floor:
             return self._settle(scope, incident, moment)
         news = self._drop_old_alarms(incident, moment)
         milestone = self.milestone(level)
@@ -312,26 +313,24 @@ class Incidents:
             effect = self.effect_of(scope, shift)
             if abs(effect) >= DOUBLED * abs(shift.told_effect) and abs(effect) > 0.01:
                 news = True
-            if self._bank.is_open(slot, shift.place):
-                self._bank.expect_milestone(slot, shift.place, self._next_milestone(shift.level_nats))
+            if self._bank.is_open(scope.slot, shift.place):
+                self._bank.expect_milestone(scope.slot, shift.place, self._next_milestone(shift.level_nats))
         due = moment.sequence >= incident.next_look and moment.time >= incident.last_alert_time + UPDATE_MS
         return [Step("update", incident)] if news or due else []
 
     def _drop_old_alarms(self, incident: Incident, moment: Moment) -> bool:
         """River's alarms have no return: they end after RIVER_CALLS calls. True if one did."""
         kept = [s for s in incident.shifts if s.evidence is None or moment.sequence < s.change.estimate + RIVER_CALLS]
-        ended = len(kept) < len(incident.shifts)
-        incident.shifts = kept
+        incident.shifts, ended = kept, len(kept) < len(incident.shifts)
         return ended
 
     def _next_look(self, incident: Incident, moment: Moment) -> int:
-        since = moment.sequence - incident.change.estimate
-        after = next((look for look in LOOKS if look > since), None)
-        if after is None:
-            after = LOOKS[-1]
-            while after <= since:
-                after *= 2
-        return incident.change.estimate + after
+        since, held_calls = moment.sequence - incident.change.estimate, moment.sequence - incident.opened_sequence
+        after = next((look for look in LOOKS if look > since), LOOKS[-1])
+        while after <= since:
+            after *= 2
+        ends = [incident.opened_sequence + calls for calls in (ANNOUNCED_CALLS, SETTLED_CALLS) if calls > held_calls]
+        return min([incident.change.estimate + after, *ends])
 
     def milestone(self, level_nats: float) -> int:
         """Whole nats above the page level, -1 below it."""
@@ -379,6 +378,7 @@ class Incidents:
             severe = self.signal_of(scope, shift.place).severe
             if (
                 severe is not None
+                and shift.category != NO_ERROR
                 and shift.carried_nats is None
                 and shift.evidence is None
                 and self.effect_of(scope, shift) >= severe

@@ -17,6 +17,8 @@ MAX_COMBINATIONS = 512
 #: a label with more values than this in so many calls is no label
 WILD_VALUES = 50
 WILD_CALLS = 500
+#: labels whose values are counted, and labels known to be wild; a call has at most 17, and 11 of its categories
+MAX_COUNTED = 256
 #: the category that stands for all beyond the first CATEGORIES - 1
 OTHER = "other"
 
@@ -147,9 +149,12 @@ class Labels:
         """Count values in the window; true if a label turned out to be wild."""
         found = False
         for name, value in labels.items():
+            if name not in self.window and len(self.window) >= MAX_COUNTED:
+                continue
             values = self.window.setdefault(name, set())
-            values.add(value)
-            if len(values) > WILD_VALUES:
+            if len(values) <= WILD_VALUES:
+                values.add(value)
+            if len(values) > WILD_VALUES and len(self.wild) < MAX_COUNTED:
                 self.wild.add(name)
                 del self.window[name]
                 found = True

@@ -66,7 +66,7 @@ class Summaries:
         return {"status": status, "n": int(events), "log10_level": rounded(max(level, LOWEST))}
 
     def visible_effect(self, scope: Scope, place: Place, signal: Signal) -> float | None:
-        """Smallest lasting effect that a detector can show at its scope's notice level; None while it is learning."""
+        """Smallest lasting effect that a detector can show at its scope's notice level; None while it can show none."""
         nats = float(self._bank.scopes.array[scope.slot]["notice_nats"]) + self._bank.nats(scope.slot, place)
         shift = self._bank.visible(scope.slot, place, nats)
         if not math.isfinite(shift):
@@ -76,7 +76,7 @@ class Summaries:
         if signal.measure == "sd":
             sd = self._bank.sd(scope.slot, place)
             return rounded(shift / sd) if sd > 0 else None
-        return rounded(shift)
+        return rounded(shift) if place.kind == "numeric" or shift <= 1.0 else None
 
     def _numeric(self, scope: Scope, place: Place) -> SignalSummary:
         signal = self._incidents.signal_of(scope, place)

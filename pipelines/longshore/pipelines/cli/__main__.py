@@ -1,0 +1,5 @@
+"""`python -m longshore.pipelines.cli`."""
+
+from . import main
+
+main()

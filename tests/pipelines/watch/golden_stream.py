@@ -1,0 +1,110 @@
+"""A fixed stream of two scopes from integers and decimal constants only: the same bits on every machine."""
+
+from collections.abc import Iterator
+from heapq import merge
+from pathlib import Path
+from typing import Any
+
+from longshore.pipelines.config import Config
+from longshore.pipelines.replay import Replay, Result
+from longshore.schemas import Accept, Deploy, ModelCall, Score
+
+#: written by `python -m tests.pipelines.watch.regenerate`
+ALERTS = Path(__file__).parent / "goldens" / "alerts.jsonl"
+START_MS = 1_767_571_200_000
+MINUTE_MS = 60_000
+
+
+class Dice:
+    """Numerical Recipes' linear congruential generator; sums of throws are bell-shaped."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = seed
+
+    def below(self, n: int) -> int:
+        """0 to n - 1."""
+        self._state = (1_664_525 * self._state + 1_013_904_223) % 2**32
+        return self._state * n >> 32
+
+    def bell(self, centre: int) -> int:
+        """About `centre`, within half of it."""
+        return centre // 2 + sum(self.below(centre // 4 + 1) for _ in range(4))
+
+
+def call(
+    dice: Dice, route: str, number: int, *, slow: int = 10, long: int = 10, failing: int = 2, **own: Any
+) -> ModelCall:
+    """One call; `slow` and `long` in tenths, `failing` in per cent."""
+    asked, answered = dice.bell(900), dice.bell(240) * long // 10
+    latency_ms = (300 + 8 * answered + dice.bell(600)) * slow // 10
+    failed, cut = dice.below(100) < failing, dice.below(100) < 4
+    fields: dict[str, Any] = {
+        "id": f"{route}-{number:05d}",
+        "time": START_MS + number * MINUTE_MS + len(route),
+        "app": "golden",
+        "route": route,
+        "provider": "acme",
+        "model_served": "m-1",
+        "input_tokens": asked,
+        "labels": {"team": "red" if dice.below(3) else "blue"},
+    }
+    if failed:
+        fields["error_type"] = "rate_limit"
+    else:
+        fields["output_tokens"] = answered
+        fields["latency_ms"] = latency_ms
+        fields["cost_usd"] = (3 * asked + 15 * answered) * 0.000001
+        fields["finish_reason"] = "length" if cut else "stop"
+    return ModelCall(**{**fields, **own})
+
+
+def answers(dice: Dice) -> Iterator[ModelCall | Score | Accept]:
+    """Slower for a while; then another model, whose longer answers are accepted."""
+    for number in range(900):
+        if number < 350:
+            record = call(dice, "answer", number)
+        elif number < 420:
+            record = call(dice, "answer", number, slow=17)
+        elif number < 720:
+            record = call(dice, "answer", number)
+        else:
+            record = call(dice, "answer", number, long=16, model_served="m-2")
+        yield record
+        yield Score(
+            time=record.time,
+            app="golden",
+            route="answer",
+            call_id=record.id,
+            name="grounded",
+            value=dice.bell(200) / 100 - (0.25 if number > 850 else 0.0),
+            evaluator="judge",
+        )
+        if number == 780:
+            yield Accept(time=record.time, app="golden", route="answer")
+
+
+def documents(dice: Dice) -> Iterator[ModelCall | Deploy]:
+    """A burst of errors, an announced release, a field that stops arriving."""
+    for number in range(900):
+        if number == 520:
+            yield Deploy(
+                time=START_MS + number * MINUTE_MS, app="golden", route="documents", what="prompt", version="2"
+            )
+        lost: dict[str, Any] = {"cost_usd": None} if number >= 700 else {}
+        yield call(
+            dice,
+            "documents",
+            number,
+            failing=60 if 300 <= number < 335 else 2,
+            long=7 if number >= 520 else 10,
+            prompt_version="2" if number >= 520 else "1",
+            **lost,
+        )
+
+
+def replayed() -> Result:
+    """The alerts of the stream, under the default configuration."""
+    replay = Replay(Config())
+    streams = (answers(Dice(1)), documents(Dice(2)))
+    replay.feed(merge(*streams, key=lambda record: record.time))
+    return replay.finish()
