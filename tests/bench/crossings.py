@@ -1,4 +1,4 @@
-"""False crossings: iid laws, dependent nulls, shuffled and real streams; documented changes; against River's detectors."""
+"""False crossings: iid laws, dependent nulls, shuffled and real streams; documented changes; River's detectors."""
 
 from collections.abc import Callable, Iterable
 
@@ -126,7 +126,7 @@ def judge(views: dict[str, Values], method: Method, seeds: Iterable[int]) -> tup
 
 
 def real_rows(views: dict[str, Values], methods: dict[str, Method], seeds: tuple[int, ...]) -> list[list[str]]:
-    """Rows of a table: false alarms, those outside ServeGen, changes missed, delay beside ours on changes both found."""
+    """Rows of a table: false alarms, those outside ServeGen, changes missed, delay beside ours where both found."""
     outside = {k: v for k, v in views.items() if not is_draw(k)}
     ours = judge(views, at_level(1e4), (0,))[2]
     rows = []
@@ -138,14 +138,20 @@ def real_rows(views: dict[str, Values], methods: dict[str, Method], seeds: tuple
         delay = [np.exp(np.mean([np.log(pair[k] + 1) for pair in both])) - 1 for k in (0, 1)] if both else [np.nan] * 2
         missed = sum(d is None for d in delays)
         rows.append(
-            [name, f"{false:.1f}", f"{false_outside:.1f}", f"{missed} / {len(delays)}", f"{delay[0]:.0f} : {delay[1]:.0f}"]
+            [
+                name,
+                f"{false:.1f}",
+                f"{false_outside:.1f}",
+                f"{missed} / {len(delays)}",
+                f"{delay[0]:.0f} : {delay[1]:.0f}",
+            ]
         )
     rows.append(["quiet events", f"{quiet:,}", f"{quiet_outside:,}", "", ""])
     return rows
 
 
 def tuned(views: dict[str, Values], allowed: float) -> dict[str, Method]:
-    """River's detectors with the most sensitive threshold that gives no more false alarms than ours on these streams."""
+    """River's detectors, each at its most sensitive threshold without more false alarms than ours on these streams."""
     chosen: dict[str, Method] = {}
     sweeps = (("ADWIN", adwin, ADWIN_SWEEP), ("Page-Hinkley", page_hinkley, PAGE_HINKLEY_SWEEP))
     for name, make, sweep in sweeps:
@@ -160,7 +166,9 @@ def section() -> str:
     """False crossings and documented changes."""
     parts = ["### Synthetic streams: crossings / budget\n"]
     parts.append(table(["iid, 200,000 events", "A = 1e3", "A = 1e4", "A = 1e5"], synthetic(laws, 10, 20_000)))
-    parts.append(table(["dependent, 200,000 events", "A = 1e3", "A = 1e4", "A = 1e5"], synthetic(dependent, 10, 20_000)))
+    parts.append(
+        table(["dependent, 200,000 events", "A = 1e3", "A = 1e4", "A = 1e5"], synthetic(dependent, 10, 20_000))
+    )
     views = call_views()
     numeric = {k: v for k, v in views.items() if not v.binary}
     rows = []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from longshore.pipelines.config import Config
 from longshore.pipelines.replay import Replay
-from longshore.pipelines.watch.gate import H, WEEK_MS, Gate
+from longshore.pipelines.watch.gate import WEEK_MS, Gate, H
 from longshore.pipelines.watch.settings import BudgetSettings
 from longshore.schemas import Alert
 from msgspec.structs import replace
@@ -38,7 +38,9 @@ def alerts_of(stream: Stream, budget: BudgetSettings) -> list[tuple[int, Alert]]
     runner = Replay(Config(budget=budget))
     runner.feed(iter(stream.calls))
     alerts = runner.finish().alerts
-    return [(place[alert.evidence.positions.this.call_id], replace(alert, scope=f"//{stream.name}/r")) for alert in alerts]
+    return [
+        (place[alert.evidence.positions.this.call_id], replace(alert, scope=f"//{stream.name}/r")) for alert in alerts
+    ]
 
 
 def retimed(alert: Alert, time: int, scope: str) -> Alert:
@@ -51,7 +53,9 @@ def retimed(alert: Alert, time: int, scope: str) -> Alert:
     return replace(alert, time=time, scope=scope, change=moved, served_model=None)
 
 
-def fleet_pages(streams: dict[str, Stream], alerts: dict[str, list[tuple[int, Alert]]], order: Sequence[str], budget: BudgetSettings) -> tuple[int, int, int]:
+def fleet_pages(
+    streams: dict[str, Stream], alerts: dict[str, list[tuple[int, Alert]]], order: Sequence[str], budget: BudgetSettings
+) -> tuple[int, int, int]:
     """(changes found, pages outside documented windows, most pages counted in any window over the ceiling there)."""
     total = sum(len(stream.calls) for stream in streams.values())
     gate, found, false, times = Gate(budget), set(), 0, []
@@ -90,7 +94,7 @@ def rival_row(method: Method, streams: dict[str, Stream], limit: int | None = No
     for name, v in call_views().items():
         if limit is not None and v.values.size > limit:
             continue
-        stream = next(s for s in streams if name.startswith(s + "."))
+        stream = max((s for s in streams if name.startswith(s + ".")), key=len)
         at = method(v, 0)
         grey = np.zeros(at.size, bool)
         for _, first, last in v.grey:
@@ -102,7 +106,8 @@ def rival_row(method: Method, streams: dict[str, Stream], limit: int | None = No
 
 def section() -> str:
     """Changes found at 1, 3 and 10 pages a week."""
-    streams = {name: load(name) for name in names(blind=True)}
+    # model and provider are hidden: River's detectors do not see them either
+    streams = {name.removesuffix(".blind"): load(name) for name in names(blind=True)}
     changes = sum(len(stream.changes) for stream in streams.values())
     calls = sum(len(stream.calls) for stream in streams.values())
     rows, pages_used = [], []
@@ -115,11 +120,11 @@ def section() -> str:
         ]
         found, false, margin = (np.array(column) for column in zip(*results, strict=True))
         pages_used.append(float(np.mean(found + false)))
-        rows.append(
-            [f"{rate:g}", f"{found.mean():.1f} of {changes}", f"{false.mean():.1f}", f"{margin.max():+d}"]
-        )
+        rows.append([f"{rate:g}", f"{found.mean():.1f} of {changes}", f"{false.mean():.1f}", f"{margin.max():+d}"])
     parts = [f"{len(streams)} streams, {calls:,} calls as one week of a fleet, {len(ORDERS)} random orders\n"]
-    parts.append(table(["pages a week", "changes found", "pages outside", "pages over the ceiling, worst window"], rows))
+    parts.append(
+        table(["pages a week", "changes found", "pages outside", "pages over the ceiling, worst window"], rows)
+    )
     rival_rows = []
     for name, methods in RIVALS.items():
         limit = KSWIN_EVENTS if name == "KSWIN" else None
@@ -128,7 +133,9 @@ def section() -> str:
         rival_rows.append([name + (f" (streams up to {limit} events)" if limit else ""), *cells])
     head = ["most changes found with no more alarms", *(f"{pages:.1f} pages" for pages in pages_used)]
     parts.append(table(head, rival_rows))
-    parts.append(note("River's detectors: one threshold for all signals, chosen with hindsight for that number of alarms."))
+    parts.append(
+        note("River's detectors: one threshold for all signals, chosen with hindsight for that number of alarms.")
+    )
     return "\n".join(parts)
 
 

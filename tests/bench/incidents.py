@@ -32,7 +32,9 @@ def rows_of(stream: Stream) -> list[list[str]]:
         )
         end = f"{last.resolution} at {place[last.evidence.positions.this.call_id]}" if last.resolution else "open"
         state = "page" if incident.paged_at is not None else "notice"
-        rows.append([stream.name, str(at), inside or ("(grey)" if grey else "-"), state, f"{peak.level:.1g}", moved, end])
+        rows.append(
+            [stream.name, str(at), inside or ("(grey)" if grey else "-"), state, f"{peak.level:.1g}", moved, end]
+        )
     return rows
 
 

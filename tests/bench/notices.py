@@ -20,27 +20,27 @@ SPACING_MS = 30_000
 def null_calls(seed: int) -> list[ModelCall]:
     """Calls of BLOCK scopes in which nothing ever changes: iid lognormal tokens and latency, one error in 200."""
     rng = np.random.default_rng(seed)
-    calls = []
+    calls: list[ModelCall] = []
     for k in range(CALLS):
         tokens_in = np.rint(np.exp(rng.normal(6.0, 0.8, BLOCK))).astype(int).tolist()
         tokens_out = np.rint(np.exp(rng.normal(5.0, 0.7, BLOCK))).astype(int)
         latency = (300 + 20 * tokens_out * np.exp(rng.normal(0.0, 0.3, BLOCK))).tolist()
         failed = (rng.random(BLOCK) < 0.005).tolist()
-        for scope in range(BLOCK):
-            calls.append(
-                ModelCall(
-                    id=f"{seed}-{scope}-{k}",
-                    time=START_MS + k * SPACING_MS,
-                    app=f"null-{scope}",
-                    provider="openai",
-                    model_served="gpt-4o",
-                    input_tokens=tokens_in[scope],
-                    output_tokens=None if failed[scope] else int(tokens_out[scope]),
-                    latency_ms=None if failed[scope] else latency[scope],
-                    finish_reason=None if failed[scope] else "stop",
-                    error_type="timeout" if failed[scope] else None,
-                )
+        calls.extend(
+            ModelCall(
+                id=f"{seed}-{scope}-{k}",
+                time=START_MS + k * SPACING_MS,
+                app=f"null-{scope}",
+                provider="openai",
+                model_served="gpt-4o",
+                input_tokens=tokens_in[scope],
+                output_tokens=None if failed[scope] else int(tokens_out[scope]),
+                latency_ms=None if failed[scope] else latency[scope],
+                finish_reason=None if failed[scope] else "stop",
+                error_type="timeout" if failed[scope] else None,
             )
+            for scope in range(BLOCK)
+        )
     return calls
 
 
@@ -65,6 +65,8 @@ def section() -> str:
         ["highest level ever", f"10^{math.log10(max(levels)):.1f}"],
         ["reached the page level 10^6 / allowed", f"{reached} / {STREAMS * CALLS / 1e6:.0f}"],
     ]
-    return table([f"{STREAMS:,} null streams of {CALLS:,} calls", ""], rows) + "\n" + note(
-        "Allowed: the sum of 1 / notice level over all calls; calls / page level."
+    return (
+        table([f"{STREAMS:,} null streams of {CALLS:,} calls", ""], rows)
+        + "\n"
+        + note("Allowed: the sum of 1 / notice level over all calls; calls / page level.")
     )
