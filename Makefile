@@ -15,7 +15,7 @@ PIP_INSTALL = $(PY) -m pip install --quiet --editable
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format schemas bench install clean
+.PHONY: help demo test browser lint format schemas bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,8 +23,16 @@ help: ## list the targets
 demo: $(RUN) ## simulated traffic with known causes, and the incidents that longshore makes of it
 	$(VENV)/bin/longshore demo
 
-test: lint ## everything that CI runs: lint, types, tests (PYTEST_ARGS=... is passed on)
+test: lint browser ## everything that CI runs: lint, types, tests (PYTEST_ARGS=... is passed on)
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+# in CI the report is drawn by a real browser; elsewhere its tests are skipped where there is none
+browser:
+	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium >/dev/null; then \
+	  echo "installing Chromium for the tests of the report"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
+	    echo "Chromium could not be installed; the tests that need it will be skipped" >&2; \
+	fi
 
 lint: $(DEV) ## ruff and mypy
 	$(PY) -m ruff check .

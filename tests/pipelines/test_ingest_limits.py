@@ -117,7 +117,7 @@ def test_a_gzip_file_cut_anywhere_gives_its_whole_lines_and_one_reject(write):
     for cut in range(2, len(whole)):
         records = read(write(whole[:cut]))
         assert isinstance(records[-1], Reject), cut
-        assert (records[-1].reason, records[-1].detail) == ("not_json", "the gzip data end early")
+        assert (records[-1].reason, records[-1].detail) == ("damaged", "the gzip data end early")
         # the newline is there a few bytes before the flush ends
         complete = sum(end <= cut for end in ends)
         assert ids(records) in (ALL_IDS[:complete], ALL_IDS[: complete + 1])

@@ -29,6 +29,7 @@ Reason = Literal[
     "not_json",
     "not_utf8",
     "not_msgpack",
+    "damaged",
     "unknown_schema",
     "missing_field",
     "wrong_type",

@@ -95,7 +95,7 @@ def _file_records(
     for line in _lines(_pieces(path, progress)):
         position = f"{name}:{line.number}"
         if line.damage is not None:
-            yield line.reject("not_json", line.damage, position)
+            yield line.reject("damaged", line.damage, position)
         elif line.size > MAX_RECORD_BYTES:
             yield line.reject("too_large", f"{line.size} bytes, at most {MAX_RECORD_BYTES}", position)
         elif data := line.data():
