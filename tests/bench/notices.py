@@ -48,7 +48,7 @@ def section() -> str:
     """Notices on null streams, how long they stay open, and the highest level they reach."""
     # a page budget that every call may spend, so that nothing but the evidence keeps a notice from paging
     budget = BudgetSettings(calls_per_week=1e6, pages_per_week=1.0)
-    opened, reached, open_calls, levels = 0, 0, [], []
+    opened, reached, asked, open_calls, levels = 0, 0, 0, [], []
     for block in range(STREAMS // BLOCK):
         runner = Replay(Config(budget=budget))
         runner.feed(iter(null_calls(block)))
@@ -56,6 +56,7 @@ def section() -> str:
             opened += 1
             levels.append(incident.peak.level)
             reached += incident.peak.level >= budget.calls_per_week / budget.pages_per_week
+            asked += any(alert.severity != "info" for alert in incident.alerts)
             last = incident.last.evidence.positions.this.sequence if incident.last.resolution else CALLS
             open_calls.append(last - incident.alerts[0].evidence.positions.opening.sequence)
     expected = STREAMS * sum(1 / max(1e3, min(10 * k, 1e4)) for k in range(1, CALLS + 1))
@@ -63,6 +64,7 @@ def section() -> str:
         ["notices opened / allowed", f"{opened} / {expected:.0f}"],
         ["open for so many calls: median, 90 %", ", ".join(f"{q:.0f}" for q in np.quantile(open_calls, [0.5, 0.9]))],
         ["highest level ever", f"10^{math.log10(max(levels)):.1f}"],
+        ["asked for a page: page level, and an effect beyond its floor", f"{asked}"],
         ["reached the page level 10^6 / allowed", f"{reached} / {STREAMS * CALLS / 1e6:.0f}"],
     ]
     return (
