@@ -132,6 +132,19 @@ def test_another_change_supersedes_the_incident_and_triggers_a_new_one(seed: int
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_context_does_not_draw_another_change_into_the_incident(seed: int) -> None:
+    """The model is switched while the answers are slow: the price that follows it is a change with that context."""
+    traffic = Traffic(seed)
+    slow = traffic.take(600) + traffic.take(200, latency=1.6)
+    cheap = traffic.take(300, latency=1.6, model_served="m-2", price=0.7)
+    outcome = run(slow + cheap, only("latency_ms", "model_served", "cost_usd"))
+    old, new = outcome.incidents()
+    assert old[-1].resolution == "superseded" and "cost_usd" not in names(old), opened(outcome)
+    assert {"cost_usd", "model_served"} <= names(new[:1])
+    assert new[0].change.calls_since < 100
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_carried_shift_does_not_page_again(seed: int) -> None:
     """The price rises while answers are slow: the new incident keeps naming the latency, and pages for the price."""
     traffic = Traffic(seed)

@@ -21,7 +21,7 @@ from longshore.schemas.alert import Resolution, Severity, Status
 
 from .bank import Bank, Place
 from .rings import BEFORE_CALLS, kept_from, label_shares, time_of, to_calls
-from .scope import Incident, Interval, Scope, Shift
+from .scope import SLACK_CALLS, Incident, Interval, Scope, Shift
 from .settings import EngineSettings
 from .signals import CONTEXT, Signal, Signals
 
@@ -36,8 +36,6 @@ RIVER_CALLS = 400
 #: a change this close to a deploy belongs to it: calls and scope time after the announcement
 DEPLOY_CALLS = 200
 DEPLOY_MS = 3600 * 1000
-#: change intervals this many calls apart still overlap: change times of weak shifts are known no better
-SLACK_CALLS = 32
 UPDATE_MS = 15 * 60 * 1000
 DAY_MS = 86_400_000
 #: the gate asks for at most exp(h) above the page level: milestones beyond that tell it nothing
@@ -231,10 +229,14 @@ class Incidents:
         incident = scope.incident
         moved = {shift.place for shift in fresh}
         substance = [shift for shift in fresh if shift.evidence is None and not self.is_context(scope, shift)]
-        apart = not any(belongs(shift, incident) for shift in substance or fresh) if incident is not None else False
-        if incident is not None and apart and (substance or incident.context_only):
-            carried = [s for s in incident.shifts if s.place not in moved and not self.is_context(scope, s)]
-            self._let_go(scope, [s for s in incident.shifts if s.place not in moved and self.is_context(scope, s)])
+        if (
+            incident is not None
+            and (substance or incident.context_only)
+            and self._apart(scope, incident, substance or fresh)
+        ):
+            rest = [shift for shift in incident.shifts if shift.place not in moved]
+            carried = [s for s in rest if not self.is_context(scope, s) or s.overlaps(substance)]
+            self._let_go(scope, [shift for shift in rest if shift not in carried])
             steps += self._resolve(scope, "superseded")
             for shift in carried:
                 shift.carried_nats = shift.level_nats
@@ -247,6 +249,14 @@ class Incidents:
         incident.context_only = all(self.is_context(scope, shift) for shift in incident.shifts)
         self._renew(scope, incident)
         return [Step("update", incident)]
+
+    def _apart(self, scope: Scope, incident: Incident, fresh: list[Shift]) -> bool:
+        """Is what moved another change than that of the open incident?
+
+        Context does not join what lies apart: a model switch weeks after the incident is no part of its change.
+        """
+        known = self._lasting(scope, incident)
+        return not any(shift.change.overlaps(incident.change) or shift.overlaps(known) for shift in fresh)
 
     def _open(self, scope: Scope, fresh: list[Shift], carried: list[Shift], moment: Moment) -> Incident:
         bank, slot = self._bank, scope.slot
@@ -388,13 +398,3 @@ class Incidents:
                 return "critical"
         level, passed = self.level(scope, incident)
         return "warning" if passed and level >= self._page_nats else "info"
-
-
-def belongs(shift: Shift, incident: Incident) -> bool:
-    """Does a shift overlap the change of the incident, or of a signal inside it?"""
-    return any(overlap(shift.change, known) for known in (incident.change, *(s.change for s in incident.shifts)))
-
-
-def overlap(a: Interval, b: Interval) -> bool:
-    """Do two change intervals overlap, as far as change times are known?"""
-    return a.earliest - SLACK_CALLS <= b.latest and b.earliest - SLACK_CALLS <= a.latest

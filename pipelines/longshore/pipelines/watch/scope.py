@@ -18,6 +18,8 @@ RECENT_IDS = 64
 MAX_DEPLOYS = 8
 #: resolved incidents that a person may still confirm
 MAX_CLOSED = 3
+#: change intervals this many calls apart still overlap: change times of weak shifts are known no better
+SLACK_CALLS = 32
 
 
 class RecentId(Struct, array_like=True, frozen=True):
@@ -45,6 +47,10 @@ class Interval(Struct, array_like=True, frozen=True):
     earliest: int
     latest: int
 
+    def overlaps(self, other: "Interval") -> bool:
+        """Do two changes overlap, as far as change times are known?"""
+        return self.earliest - SLACK_CALLS <= other.latest and other.earliest - SLACK_CALLS <= self.latest
+
 
 class Shift(Struct):
     """One signal inside an incident."""
@@ -64,6 +70,10 @@ class Shift(Struct):
     carried_nats: float | None = None
     #: what a River detector found; None for our own
     evidence: Evidence | None = None
+
+    def overlaps(self, others: "list[Shift]") -> bool:
+        """Does its change overlap that of another?"""
+        return any(self.change.overlaps(other.change) for other in others)
 
 
 class Incident(Struct):
