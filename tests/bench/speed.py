@@ -100,7 +100,7 @@ def detector_rows() -> list[list[str]]:
 def engine_rates(observations: list[Observation]) -> tuple[float, float, Engine]:
     """Calls a CPU second with new scopes (first quarter) and after it, and the engine."""
     engine = Engine(EngineSettings(), "benchmark")
-    engine.step(observations[:100])
+    engine.step(observations[:100], range(100))
     engine = Engine(EngineSettings(), "benchmark")
     gc.collect()
     gc.freeze()
@@ -108,7 +108,7 @@ def engine_rates(observations: list[Observation]) -> tuple[float, float, Engine]
     for first, last in ((0, CALLS // 4), (CALLS // 4, CALLS)):
         started = time.process_time()
         for at in range(first, last, BATCH):
-            engine.step(observations[at : min(at + BATCH, last)], at)
+            engine.step(observations[at : min(at + BATCH, last)], range(at, min(at + BATCH, last)))
         spent.append((last - first) / (time.process_time() - started))
     gc.unfreeze()
     return spent[0], spent[1], engine

@@ -145,7 +145,7 @@ class Replay:
     def _step(self, records: list[Record]) -> None:
         if self._observer is not None:
             self._observer([record for record in records if isinstance(record, Observation)])
-        for output in self.engine.step(records, self._position):
+        for output in self.engine.step(records, range(self._position, self._position + len(records))):
             if isinstance(output.record, Alert):
                 self.result.alerts.append(output.record)
             elif isinstance(output.record, Summary):

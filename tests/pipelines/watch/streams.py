@@ -122,10 +122,12 @@ def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
 def run(
     records: Sequence[Record], settings: EngineSettings = ALERTS_ONLY, *, batch: int = 97, engine: Engine | None = None
 ) -> Outcome:
-    """Give records to an engine in batches; its invariants are checked after every one."""
+    """Give records to an engine in batches, after those it had before; its invariants are checked after every one."""
     outcome = Outcome(engine if engine is not None else Engine(settings, NUMERICS))
+    first = 1 + max((scope.applied for scope in outcome.engine.scopes.values()), default=-1)
     for at in range(0, len(records), batch):
-        for output in outcome.engine.step(records[at : at + batch], at):
+        taken = records[at : at + batch]
+        for output in outcome.engine.step(taken, range(first + at, first + at + len(taken))):
             outcome.add(output.record)
         outcome.engine.validate_state()
     return outcome

@@ -42,7 +42,7 @@ def test_more_routes_than_the_limit_push_the_quietest_out_and_are_counted() -> N
     engine = Engine(EngineSettings(watch=WatchSettings(max_scopes=MAX_SCOPES)))
     records = on_routes(ROUTES, busy=20)
     for at in range(0, len(records), 600):
-        engine.step(records[at : at + 600], at)
+        engine.step(records[at : at + 600], range(at, min(at + 600, len(records))))
         engine.validate_state()
         assert len(engine.scopes) <= MAX_SCOPES
     assert engine.dropped == ROUTES + 20 - len(engine.scopes)
@@ -70,7 +70,7 @@ def test_a_dropped_scope_gives_every_row_back() -> None:
     most = dict.fromkeys(ARENAS, 0)
     records = merged(eventful())
     for at in range(0, len(records), 500):
-        engine.step(records[at : at + 500], at)
+        engine.step(records[at : at + 500], range(at, min(at + 500, len(records))))
         most = {name: max(rows, most[name]) for name, rows in used(engine.bank).items()}
     assert min(most.values()) > 0
     alone = Traffic(route="alone")
@@ -170,12 +170,12 @@ def test_what_a_scope_remembers_is_bounded() -> None:
 def test_the_state_of_a_young_scope_is_small() -> None:
     """Every application of the simulated fleet, at its 100th call."""
     engine, calls, sizes = Engine(EngineSettings()), {}, {}
-    for call in islice(sim.simulate(sim.demo_scenario(0)), 8000):
+    for position, call in enumerate(islice(sim.simulate(sim.demo_scenario(0)), 8000)):
         observation = MEASURER.measure(call)
         key = observation.scope
         calls[key] = calls.get(key, 0) + 1
         if calls[key] <= 100:
-            engine.step([observation])
+            engine.step([observation], [position])
         if calls[key] == 100:
             sizes[key] = sum(map(len, engine.snapshot(key).values()))
     assert len(sizes) == 8

@@ -87,7 +87,7 @@ def test_the_parts_of_all_signals_add_up_to_no_more_than_the_whole_at_any_time(s
     traffic = Traffic()
     signals_seen = set()
     for at, record in enumerate(appearing()):
-        engine.step([record], at)
+        engine.step([record], [at])
         found = parts(engine, traffic.scope)
         signals_seen.add(len(found))
         assert sum(found.values()) <= 1.0 + 1e-9

@@ -1,6 +1,7 @@
 """What people, deployments and evaluators say: accept, deploy, mute, confirm and scores."""
 
 import math
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -146,10 +147,11 @@ def test_controls_reach_exactly_the_scopes_that_they_name() -> None:
     engine = Engine(settings)
     [call] = Traffic().take(1)
     keys = ["a/shop/default/x", "b/shop/default/x", "b/shop/default/y", "b/shop/live/y", "b/bar/default/y"]
-    engine.step([replace(call, scope=key, id=key) for key in keys])
+    engine.step([replace(call, scope=key, id=key) for key in keys], range(len(keys)))
+    position = count(len(keys))
 
     def muted(**named: Any) -> list[str]:
-        engine.step([Mute(**{"time": call.time, "app": "shop", "until": call.time + 1, **named})])
+        engine.step([Mute(**{"time": call.time, "app": "shop", "until": call.time + 1, **named})], [next(position)])
         found = [key for key in keys if engine.scopes[key].muted_until]
         for scope in engine.scopes.values():
             scope.muted_until = 0

@@ -39,7 +39,7 @@ from .kernel import watch
 from .scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS, Announced, RecentId, Scope
 from .settings import EngineSettings
 from .signals import Signals
-from .summary import Summaries
+from .summary import ENGINE_ERROR, Summaries
 
 #: changes whenever the same records would give other alerts
 ENGINE_VERSION = "1"
@@ -78,6 +78,7 @@ class Engine:
     def __init__(self, settings: EngineSettings, numerics: str = "") -> None:
         self.settings = settings
         self.fingerprint = settings.fingerprint()
+        self.state_fingerprint = settings.state_fingerprint()
         self.page_nats = page_nats(settings.budget.calls_per_week, settings.budget.pages_per_week)
         #: scopes dropped from memory because there were too many
         self.dropped = 0
@@ -91,15 +92,16 @@ class Engine:
         self._idle_ms = round(settings.watch.idle_days * MS_A_DAY)
         self._summary_ms = round(settings.watch.summary_minutes * 60_000)
 
-    def step(self, records: Sequence[Record], first_position: int = 0) -> list[Output]:
+    def step(self, records: Sequence[Record], positions: Sequence[int]) -> list[Output]:
         """Take records in log order; alerts, summaries and refused controls in the order of their causes.
 
-        The position of a record is `first_position` plus its place in `records`.
+        `positions` rise and say where each record is in its log. A scope that was restored takes no record up to the
+        position that its state was applied to: the log may be read again from any earlier place.
         """
         outputs: list[Output] = []
         entries: list[Entry] = []
         late: dict[str, int] = {}
-        for position, record in enumerate(records, first_position):
+        for position, record in zip(positions, records, strict=True):
             if not isinstance(record, Observation | Score):
                 outputs += self._run(entries)
                 entries = []
@@ -180,11 +182,11 @@ class Engine:
 
     def snapshot(self, key: str, after_call: int = 0) -> dict[str, bytes]:
         """The state of a scope as parts (see `codec`); only what changed after its call number `after_call`."""
-        return codec.snapshot(self.bank, self.scopes[key], self.fingerprint, after_call)
+        return codec.snapshot(self.bank, self.scopes[key], self.state_fingerprint, after_call)
 
     def restore(self, parts: dict[str, bytes]) -> str:
         """Take a scope back from its parts; its key. Raises codec.StateError; a scope of that key is replaced."""
-        scope = codec.restore(self.bank, parts, self.fingerprint)
+        scope = codec.restore(self.bank, parts, self.state_fingerprint)
         if scope.key in self.scopes:
             self.drop(scope.key)
         self.scopes[scope.key] = scope
@@ -194,15 +196,30 @@ class Engine:
         """Forget a scope."""
         self.bank.drop_scope(self.scopes.pop(key).slot)
 
+    def named_by(self, control: Control) -> list[str]:
+        """Keys of the scopes that a control record is about."""
+        return [scope.key for scope in self._named(control)]
+
+    def mark_degraded(self, key: str, position: int) -> None:
+        """The record at this position of this scope could not be applied: its summaries say so from now on."""
+        scope = self.scopes.get(key)
+        if scope is not None and position > scope.applied:
+            scope.applied = position
+            scope.count(ENGINE_ERROR)
+
     def _admit(self, key: str, record: Observation | Score, position: int, late: dict[str, int]) -> Entry | None:
         """The entry for a record; None for a call that is too late to be learned."""
         if isinstance(record, Score):
             scope = self.scopes[key]
+            if position <= scope.applied:
+                return None
             event = hash64(f"{record.call_id}\0{record.evaluator}\0{record.name}")
             scope.applied = position
             return Entry(position, scope, epoch_ms(record.time), scope.time, event, score=record)
         time = _scope_time(record)
         known = self.scopes.get(key)
+        if known is not None and position <= known.applied:
+            return None
         scope = known if known is not None else self._add_scope(key, record, time)
         scope.applied = position
         if time > scope.time:
@@ -318,6 +335,8 @@ class Engine:
         """What a person or a deployment says of one scope, or of all that `*` stands for."""
         outputs: list[Output] = []
         for scope in self._named(control):
+            if position <= scope.applied:
+                continue
             scope.applied = position
             record = self.bank.scopes.array[scope.slot]
             last = scope.recent[-1].call_id if scope.recent else scope.first_call

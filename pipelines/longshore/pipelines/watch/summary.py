@@ -13,6 +13,8 @@ from .incident import Incidents, Moment
 from .scope import Scope
 from .signals import Signal
 
+#: counter of records that could not be applied
+ENGINE_ERROR = "engine_error"
 #: base-10 log of a level told where there is no evidence at all
 LOWEST = -9.0
 
@@ -45,6 +47,7 @@ class Summaries:
             calls=moment.sequence - scope.summary_calls,
             young=moment.sequence < math.exp(page_nats),
             incident=scope.incident.dedup_key if scope.incident else None,
+            degraded=ENGINE_ERROR in scope.counts,
             signals=signals,
             counts=self.counts(scope),
             first_seen={label: list(values) for label, values in scope.first_seen.items()},
