@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from .kafka.settings import KafkaSettings
 from .measure import MeasureSettings
 from .watch.settings import (
     BudgetSettings,
@@ -21,8 +22,8 @@ from .watch.signals import BINARY, CATEGORICAL, NUMERIC, Signals
 
 #: environment variables that override a key: LONGSHORE__SECTION__KEY
 PREFIX = "LONGSHORE__"
-#: keys that are never printed
-SECRETS = {("privacy", "key")}
+#: keys that are never printed; each has a twin `..._file`
+SECRETS = (("privacy", "key"), ("kafka", "security", "password"))
 
 
 class ConfigError(Exception):
@@ -63,6 +64,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     price: PriceSettings = field(default_factory=PriceSettings)
     dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
     #: templates with {scope}, {tenant}, {app}, {env}, {route}, {dedup_key}: name -> URL
     links: dict[str, str] = field(default_factory=dict)
     #: the same, for one runbook
@@ -105,12 +107,11 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
             raise ConfigError(f"{path}: not a text file") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}") from None
-        for section, name in SECRETS:
-            if name in tree.get(section, {}):
-                variable = f"{PREFIX}{section}__{name}".upper()
-                raise ConfigError(
-                    f"{path}: {section}.{name} is a secret: set {variable} or {section}.{name}_file instead"
-                )
+        for secret in SECRETS:
+            if _has(tree, secret):
+                name = ".".join(secret)
+                variable = PREFIX + "__".join(secret).upper()
+                raise ConfigError(f"{path}: {name} is a secret: set {variable} or {name}_file instead")
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX):
             _override(tree, variable, text)
@@ -120,6 +121,15 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
         raise ConfigError(f"{where}: {error}") from None
     _check(config, where)
     return config
+
+
+def _has(tree: Any, keys: tuple[str, ...]) -> bool:
+    """Is there something at the end of the path?"""
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
 
 
 def _override(tree: dict[str, Any], variable: str, text: str) -> None:
@@ -166,7 +176,10 @@ def _check(config: Config, where: str) -> None:
 def printable(config: Config) -> dict[str, Any]:
     """The resolved configuration without secrets."""
     tree: dict[str, Any] = msgspec.to_builtins(config)
-    for section, name in SECRETS:
-        if tree[section][name]:
-            tree[section][name] = "(set)"
+    for *sections, name in SECRETS:
+        part = tree
+        for section in sections:
+            part = part[section]
+        if part[name]:
+            part[name] = "(set)"
     return tree

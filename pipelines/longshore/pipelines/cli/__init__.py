@@ -3,10 +3,15 @@
 import sys
 
 #: import name -> the extra that brings it
-EXTRAS = dict.fromkeys(
-    ("click", "rich", "numpy", "scipy", "numba", "river", "jinja2", "plotly", "genai_prices", "tomli_w"),
-    "detectors",
-)
+EXTRAS = {
+    **dict.fromkeys(
+        ("click", "rich", "numpy", "scipy", "numba", "river", "jinja2", "plotly", "genai_prices", "tomli_w"),
+        "detectors",
+    ),
+    **dict.fromkeys(
+        ("faust", "aiokafka", "aiohttp", "prometheus_client", "pagerduty", "slack_sdk", "standardwebhooks"), "worker"
+    ),
+}
 
 
 def main() -> None:

@@ -1,0 +1,147 @@
+"""The fold of the partition of `alerts`: the page gate, its ledger, and the end of what is kept of old incidents.
+
+`alerts` is written in transactions, so its offsets have holes. That nothing is missing is told by the sequence which
+every partition of `calls` counts on its alerts. The gate's state is small: it is written whole with every position.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from longshore.schemas import Alert, Page, Refused, decode_result, encode, reject
+from msgspec import Struct
+
+from ..config import Config
+from ..watch.gate import Gate
+from .envelope import page_headers
+from .fold import SEQUENCE, Incoming, Send
+from .settings import TopicSettings
+
+STATE = b"#gate"
+#: an incident leaves the compacted topic so long after it was resolved
+KEPT_MS = 30 * 86_400_000
+#: resolved incidents whose end is noted: 100,000 x about 100 bytes = 10 MB; the oldest leave early beyond that
+MAX_RESOLVED = 100_000
+#: a page whose scope shows no sign of life for so long is resolved as expired
+SILENT_MS = 24 * 3_600_000
+
+
+class GatePart(Struct, array_like=True):
+    """Everything that the gate's stage remembers."""
+
+    next: int
+    #: partition of `calls` -> alerts of it that were taken
+    sequences: dict[int, int]
+    gate: bytes
+    #: resolved incidents and when they were, oldest first
+    resolved: list[tuple[str, int]]
+
+
+class GateFold:
+    """See `fold.Fold`."""
+
+    def __init__(self, config: Config, topics: TopicSettings, partition: int) -> None:
+        self.next: int | None = None
+        self.done = 0
+        self.urgent = False
+        self.gate = Gate(config.budget)
+        self._topics = topics
+        self._partition = partition
+        self._payload = config.dead_letters.payload
+        self._sequences: dict[int, int] = {}
+        self._resolved: list[tuple[str, int]] = []
+        self._pending: list[Send] = []
+        self._published = -1
+
+    def restore(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Take over the newest record of the gate's state."""
+        data = dict(items).get(STATE)
+        if data is None:
+            return
+        part = msgspec.msgpack.decode(data, type=GatePart)
+        self.next = self.done = self._published = part.next
+        self._sequences, self._resolved = part.sequences, part.resolved
+        self.gate.restore(part.gate)
+
+    def begin(self, first: int, done: int) -> None:
+        """Begin at `first`."""
+        self.next = first
+        self.done = done
+
+    def be_careful(self, until: int, skipped: Iterable[int]) -> None:
+        """Nothing is taken in batches here."""
+
+    def fits(self, record: Incoming) -> bool:
+        """Has the partition of `calls` that this alert comes from published nothing in between?"""
+        assert self.next is not None
+        origin = _origin(record)
+        if origin is None or record.offset < self.next:
+            return True
+        partition, sequence = origin
+        return sequence <= self._sequences.get(partition, sequence)
+
+    def take(self, records: Sequence[Incoming]) -> None:
+        """Fold alerts in their order."""
+        assert self.next is not None
+        for record in records:
+            if record.offset < self.next:
+                continue
+            self.next = record.offset + 1
+            origin = _origin(record)
+            if origin is not None:
+                self._sequences[origin[0]] = origin[1] + 1
+            try:
+                alert = decode_result(record.value or b"")
+                if not isinstance(alert, Alert):
+                    raise Refused("unknown_schema", "not an alert")
+            except Refused as refused:
+                position = f"{self._topics.alerts}/{self._partition}/{record.offset}"
+                letter = reject(record.value or b"", refused, position, payload=self._payload)
+                self._pending.append(Send(self._topics.dead_letters, position.encode(), encode(letter)))
+                continue
+            self._tell(self.gate.step(alert))
+            self._forget(alert)
+
+    def advance(self, time_ms: int) -> None:
+        """Let time pass without an alert: what waits may page, what was silent for a day expires."""
+        self._tell(list(self.gate.advance(time_ms)))
+
+    def publish(self) -> list[Send]:
+        """Pages and the whole state."""
+        assert self.next is not None
+        self.urgent = False
+        if self.next <= self._published and not self._pending:
+            return []
+        sends, self._pending = self._pending, []
+        self.done = self._published = self.next
+        part = GatePart(self.next, self._sequences, self.gate.snapshot(), self._resolved)
+        return [*sends, Send(self._topics.gate_state, STATE, msgspec.msgpack.encode(part), self._partition)]
+
+    def state(self, before: int, limit_bytes: int) -> list[Send]:  # noqa: ARG002
+        """Nothing: the state goes with every position."""
+        return []
+
+    def _tell(self, pages: list[Page]) -> None:
+        for page in pages:
+            self.urgent = True
+            self._pending.append(
+                Send(self._topics.pages, page.page_key.encode(), encode(page), headers=page_headers(page))
+            )
+
+    def _forget(self, alert: Alert) -> None:
+        """Note the end of an incident; those that ended long ago leave the compacted topic."""
+        if alert.status == "resolve":
+            self._resolved.append((alert.dedup_key, alert.time))
+        now = self.gate.state.time
+        while self._resolved and (now - self._resolved[0][1] > KEPT_MS or len(self._resolved) > MAX_RESOLVED):
+            key, _ = self._resolved.pop(0)
+            self._pending.append(Send(self._topics.alert_state, key.encode(), None))
+
+
+def _origin(record: Incoming) -> tuple[int, int] | None:
+    """Partition and sequence of an alert; None where something else wrote it."""
+    header = next((value for name, value in record.headers if name == SEQUENCE), None)
+    try:
+        partition, sequence = (header or b"").decode().split("/")
+        return int(partition), int(sequence)
+    except ValueError:
+        return None

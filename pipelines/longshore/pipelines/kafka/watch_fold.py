@@ -1,0 +1,310 @@
+"""The fold of one partition of `calls`: observations and controls through the engine, alerts and summaries out.
+
+Two markers stand beside the state of the scopes. `done`: outputs of all records before it are published. `base`: where
+a restore reads on; every scope's state holds at least all its records before that. Between both, a restored fold
+applies again what a scope's state does not hold yet (`Scope.applied`), and publishes nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from longshore.schemas import (
+    Alert,
+    ModelCall,
+    Observation,
+    Refused,
+    Reject,
+    Summary,
+    decode,
+    decode_observation,
+    encode,
+    reject,
+)
+from msgspec import Struct
+
+from ..config import Config
+from ..numerics import numerics_tag
+from ..watch.engine import Engine, Record
+from .envelope import alert_headers, scope_of_key
+from .fold import SOURCE, EngineFailed, Incoming, Send
+from .settings import TopicSettings
+
+DONE, BASE = b"#done", b"#base"
+#: between scope and part in a key of the state topic; percent-encoded keys hold none
+PART = "#"
+#: positions of which the marks of the sources are known, one a publish; beyond it every second is forgotten. `base` is
+#: one of them, so that few cost nothing but a longer way to read again
+MAX_EPOCHS = 64
+#: sources (partitions of raw topics) whose marks are kept; the one that was quiet longest is forgotten
+MAX_SOURCES = 10_000
+#: records set aside because the engine failed on them, kept until `base` has passed them
+MAX_SKIPPED = 1000
+
+
+class Done(Struct, array_like=True, frozen=True):
+    """The marker `done`."""
+
+    next: int
+    #: alerts published so far
+    alerts: int
+
+
+class Base(Struct, array_like=True, frozen=True):
+    """The marker `base`."""
+
+    next: int
+    #: source -> offset and index of its newest record
+    sources: dict[str, tuple[int, int]]
+    skipped: list[int]
+
+
+class Written(Struct):
+    """What the state topic holds of a scope."""
+
+    #: the life of the scope that was written: another one has another first call
+    first_call: str
+    calls: int
+    parts: set[str]
+
+
+class WatchFold:
+    """See `fold.Fold`."""
+
+    def __init__(self, config: Config, topics: TopicSettings, partition: int) -> None:
+        self.next: int | None = None
+        self.done = 0
+        self.urgent = False
+        self.engine = Engine(config.engine(), numerics_tag())
+        #: counted since this fold was made
+        self.repeated = 0
+        self.newest_time = 0
+        self._topics = topics
+        self._partition = partition
+        self._payload = config.dead_letters.payload
+        self._alerts = 0
+        self._pending: list[Send] = []
+        self._published = -1
+        self._sources: dict[str, tuple[int, int]] = {}
+        self._skipped: set[int] = set()
+        self._careful_until = 0
+        #: scope -> first offset that its written state does not hold
+        self._dirty: dict[str, int] = {}
+        self._written: dict[str, Written] = {}
+        self._epochs: list[tuple[int, dict[str, tuple[int, int]]]] = []
+        self._base = -1
+
+    def restore(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Take over the records of the state topic."""
+        newest = dict(items)
+        done, base = newest.pop(DONE, None), newest.pop(BASE, None)
+        if done is None:
+            return
+        marker = msgspec.msgpack.decode(done, type=Done)
+        self.done, self._alerts = marker.next, marker.alerts
+        if base is None:
+            return
+        start = msgspec.msgpack.decode(base, type=Base)
+        self.next, self._base = start.next, start.next
+        self._sources, self._skipped = dict(start.sources), set(start.skipped)
+        self._epochs.append((start.next, dict(start.sources)))
+        scopes: dict[str, dict[str, bytes]] = {}
+        for key, value in newest.items():
+            scope, _, part = key.decode().rpartition(PART)
+            if value is not None:
+                scopes.setdefault(scope, {})[part] = value
+        for scope, parts in sorted(scopes.items()):
+            self.engine.restore(parts)
+            self._note_written(scope, set(parts))
+
+    def begin(self, first: int, done: int) -> None:
+        """Begin at `first`."""
+        self.next = first
+        self.done = max(self.done, done)
+        self._epochs.append((first, {}))
+
+    def be_careful(self, until: int, skipped: Iterable[int]) -> None:
+        """Records before `until` one by one."""
+        self._careful_until = until
+        self._skipped |= set(skipped)
+
+    def fits(self, record: Incoming) -> bool:
+        """Offsets of `calls` have no holes: it is never written in transactions, and never compacted."""
+        assert self.next is not None
+        return record.offset <= self.next
+
+    def take(self, records: Sequence[Incoming]) -> None:
+        """Apply records in order."""
+        assert self.next is not None
+        batch: list[Record] = []
+        offsets: list[int] = []
+        for record in records:
+            if record.offset < self.next:
+                continue
+            self.next = record.offset + 1
+            taken = self._read(record)
+            if taken is not None:
+                batch.append(taken)
+                offsets.append(record.offset)
+                if record.offset < self._careful_until:
+                    self._step(batch, offsets)
+                    batch, offsets = [], []
+        if batch:
+            self._step(batch, offsets)
+
+    def publish(self) -> list[Send]:
+        """Outputs and the marker `done`."""
+        assert self.next is not None
+        self.urgent = False
+        if self.next <= self._published:
+            return []
+        sends, self._pending = self._pending, []
+        self.done = max(self.done, self.next)
+        self._published = self.next
+        self._epochs.append((self.next, dict(self._sources)))
+        if len(self._epochs) > MAX_EPOCHS:
+            self._epochs = self._epochs[::2]
+        marker = msgspec.msgpack.encode(Done(self.done, self._alerts))
+        return [*sends, Send(self._topics.state, DONE, marker, self._partition)]
+
+    def state(self, before: int, limit_bytes: int) -> list[Send]:
+        """Parts of the scopes that changed first, and the marker `base`."""
+        sends = self._tombstones()
+        size = 0
+        for key, first in sorted(self._dirty.items(), key=lambda item: (item[1], item[0])):
+            if first >= before or size >= limit_bytes:
+                break
+            parts = self._parts(key)
+            size += sum(map(len, parts.values()))
+            sends += [self._part(key, name, data) for name, data in parts.items()]
+            del self._dirty[key]
+        base = self._reach()
+        if base is None or (base[0] == self._base and not sends):
+            return sends
+        self._base = base[0]
+        self._epochs = [epoch for epoch in self._epochs if epoch[0] >= base[0]]
+        self._skipped = {offset for offset in self._skipped if offset >= base[0]}
+        marker = Base(base[0], base[1], sorted(self._skipped)[-MAX_SKIPPED:])
+        return [*sends, Send(self._topics.state, BASE, msgspec.msgpack.encode(marker), self._partition)]
+
+    @property
+    def dirty_scopes(self) -> int:
+        """How many scopes have state that is not written."""
+        return len(self._dirty)
+
+    def _read(self, record: Incoming) -> Record | None:
+        """The record for the engine; None where it repeats one, or is set aside."""
+        if self._repeats(record):
+            self.repeated += 1
+            return None
+        data = record.value or b""
+        try:
+            if record.offset in self._skipped:
+                self.engine.mark_degraded(scope_of_key(record.key), record.offset)
+                raise Refused("engine_error", "the engine failed on this record; its scope is marked degraded")
+            return self._decode(record, data)
+        except Refused as refused:
+            position = f"{self._topics.calls}/{self._partition}/{record.offset}"
+            self._set_aside(record.offset, reject(data, refused, position, payload=self._payload))
+            return None
+
+    def _decode(self, record: Incoming, data: bytes) -> Record:
+        """An observation is MessagePack, whose first byte is never that of a JSON object."""
+        if data[:1] == b"{":
+            control = decode(data)
+            if isinstance(control, ModelCall):
+                raise Refused("not_allowed", "a model call that was not measured")
+            return control
+        observation = decode_observation(data)
+        if record.key != observation.scope.encode():
+            raise Refused("no_scope", "the record's key is not its scope")
+        self.newest_time = max(self.newest_time, observation.time)
+        return observation
+
+    def _repeats(self, record: Incoming) -> bool:
+        """Was this record of its source taken before?"""
+        header = next((value for name, value in record.headers if name == SOURCE), None)
+        if header is None:
+            return False
+        try:
+            source, offset, index = header.decode().rsplit("/", 2)
+            mark = (int(offset), int(index))
+        except (ValueError, UnicodeDecodeError):
+            return False
+        known = self._sources.get(source)
+        if known is not None and mark <= known:
+            return True
+        self._sources.pop(source, None)  # so that the quiet ones come first
+        self._sources[source] = mark
+        if len(self._sources) > MAX_SOURCES:
+            del self._sources[next(iter(self._sources))]
+        return False
+
+    def _step(self, batch: list[Record], offsets: list[int]) -> None:
+        try:
+            outputs = self.engine.step(batch, offsets)
+        except Exception as error:
+            raise EngineFailed(offsets, error) from error
+        for record, offset in zip(batch, offsets, strict=True):
+            if isinstance(record, Observation):
+                self._dirty.setdefault(record.scope, offset)
+            else:
+                for key in self.engine.named_by(record):
+                    self._dirty.setdefault(key, offset)
+        for output in outputs:
+            if isinstance(output.record, Alert):
+                self._alert(output.position, output.record)
+            elif isinstance(output.record, Summary):
+                summary = output.record
+                if output.position >= self.done:
+                    self._pending.append(Send(self._topics.summaries, summary.scope.encode(), encode(summary)))
+            else:
+                self._set_aside(output.position, output.record)
+
+    def _alert(self, position: int, alert: Alert) -> None:
+        if position < self.done:
+            return
+        key, data = alert.dedup_key.encode(), encode(alert)
+        headers = alert_headers(alert, self._partition, self._alerts)
+        self._alerts += 1
+        self.urgent = True
+        self._pending.append(Send(self._topics.alerts, key, data, headers=headers))
+        self._pending.append(Send(self._topics.alert_state, key, data, headers=headers))
+
+    def _set_aside(self, position: int, letter: Reject) -> None:
+        if position >= self.done:
+            self._pending.append(Send(self._topics.dead_letters, letter.position.encode(), encode(letter)))
+
+    def _parts(self, key: str) -> dict[str, bytes]:
+        """What changed of a scope since it was written."""
+        scope = self.engine.scopes[key]
+        known = self._written.get(key)
+        same = known is not None and known.first_call == scope.first_call
+        parts = self.engine.snapshot(key, known.calls if known is not None and same else 0)
+        self._note_written(key, set(parts) | (known.parts if known is not None else set()))
+        return parts
+
+    def _note_written(self, key: str, parts: set[str]) -> None:
+        scope = self.engine.scopes[key]
+        calls = int(self.engine.bank.scopes.array[scope.slot]["calls"])
+        self._written[key] = Written(scope.first_call, calls, parts)
+
+    def _tombstones(self) -> list[Send]:
+        """Scopes that the engine dropped leave the state topic."""
+        sends = []
+        for key in [key for key in self._written if key not in self.engine.scopes]:
+            sends += [self._part(key, name, None) for name in sorted(self._written.pop(key).parts)]
+        for key in [key for key in self._dirty if key not in self.engine.scopes]:
+            del self._dirty[key]
+        return sends
+
+    def _part(self, key: str, name: str, data: bytes | None) -> Send:
+        return Send(self._topics.state, f"{key}{PART}{name}".encode(), data, self._partition)
+
+    def _reach(self) -> tuple[int, dict[str, tuple[int, int]]] | None:
+        """The newest position with known marks of the sources that all written state holds."""
+        held = min(self._dirty.values(), default=self.next if self.next is not None else 0)
+        found = None
+        for epoch in self._epochs:
+            if epoch[0] <= held:
+                found = epoch
+        return found
