@@ -95,18 +95,20 @@ class Replay:
         summarised: Callable[[Summary], None] | None = None,
     ) -> None:
         self.result = Result()
-        self.engine = Engine(config.engine(), numerics_tag())
+        self._settings = config.engine()
+        #: partition -> engine, and how many records it has had
+        self._engines: dict[int, Engine] = {}
+        self._positions: Counter[int] = Counter()
         self._gate = Gate(config.budget)
         self._measurer = Measurer(config.measure())
         self._observer = observer
         self._summarised = summarised
-        self._position = 0
 
-    def feed(self, records: Iterable[Record | ModelCall | Reject]) -> None:
-        """Take records in order; refused ones are counted."""
+    def feed(self, records: Iterable[Record | ModelCall | Reject], partition: int = 0) -> None:
+        """Take records of a partition in order (a file is one); refused ones are counted."""
         stream = iter(records)
         while batch := list(islice(stream, BATCH)):
-            self._step([record for record in map(self._measured, batch) if record is not None])
+            self._step([record for record in map(self._measured, batch) if record is not None], partition)
 
     def finish(self) -> Result:
         """Merge alerts by (time, scope, sequence), let the gate decide, and close the books."""
@@ -117,11 +119,12 @@ class Replay:
         if result.last_time is not None:
             result.pages += self._gate.advance(result.last_time)
         result.ledger = self._gate.ledger()
-        result.scopes = len(self.engine.scopes) + self.engine.dropped
-        result.dropped_scopes = self.engine.dropped
-        for summary in self.engine.summarise():
-            result.summaries[summary.scope] = summary
-            result.left_out.update(summary.counts)
+        for engine in self._engines.values():
+            result.scopes += len(engine.scopes) + engine.dropped
+            result.dropped_scopes += engine.dropped
+            for summary in engine.summarise():
+                result.summaries[summary.scope] = summary
+                result.left_out.update(summary.counts)
         return result
 
     def _measured(self, record: Record | ModelCall | Reject) -> Record | None:
@@ -142,10 +145,15 @@ class Replay:
             result.controls += 1
         return record
 
-    def _step(self, records: list[Record]) -> None:
+    def _step(self, records: list[Record], partition: int) -> None:
         if self._observer is not None:
             self._observer([record for record in records if isinstance(record, Observation)])
-        for output in self.engine.step(records, range(self._position, self._position + len(records))):
+        engine = self._engines.get(partition)
+        if engine is None:
+            engine = self._engines[partition] = Engine(self._settings, numerics_tag())
+        first = self._positions[partition]
+        self._positions[partition] += len(records)
+        for output in engine.step(records, range(first, first + len(records))):
             if isinstance(output.record, Alert):
                 self.result.alerts.append(output.record)
             elif isinstance(output.record, Summary):
@@ -153,7 +161,6 @@ class Replay:
                     self._summarised(output.record)
             else:
                 self.result.refused[output.record.reason] += 1
-        self._position += len(records)
 
 
 def with_controls(

@@ -187,6 +187,8 @@ class Page(Struct, tag_field="schema", tag="page/1", kw_only=True, omit_defaults
     time: int
     alert: Alert
     ledger: Ledger
+    #: it ends because its scopes have been silent for a day, not because its incidents ended
+    expired: bool = False
     #: other routes on the same served model without an open incident
     controls: list[str] = field(default_factory=list)
     rolled_up: list[RolledUp] = field(default_factory=list)

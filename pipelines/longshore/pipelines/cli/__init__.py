@@ -18,10 +18,11 @@ def main() -> None:
     """Run the command line; exit codes: 0 fine, 1 finding, 2 usage or configuration, 3 could not measure."""
     try:
         from .commands import cli
+
+        cli()
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
         print(f"longshore: this needs {error.name}: pip install 'longshore[{extra}]'", file=sys.stderr)
         sys.exit(2)
-    cli()

@@ -1,5 +1,6 @@
 """The commands, gathered."""
 
+from importlib import import_module
 from importlib.metadata import version
 
 import click
@@ -10,8 +11,26 @@ from .demo import demo
 from .replay import replay
 from .simulate import simulate
 
+#: commands whose modules need the extra `worker`: loaded when they are asked for
+LATE = {"worker": "worker", "topics": "topics"}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class Commands(click.Group):
+    """The command group; what needs more than the extra `detectors` is loaded when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted([*super().list_commands(ctx), *LATE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        if cmd_name in LATE:
+            command: click.Command = getattr(import_module(f".{LATE[cmd_name]}", __package__), cmd_name)
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("longshore"), prog_name="longshore")
 def cli() -> None:
     """Streaming drift detection for AI model calls.

@@ -25,6 +25,7 @@ from .common import (
     records_of,
     write_file,
 )
+from .from_topic import replay_topic
 
 ControlRecord: TypeAlias = Score | Deploy | Accept | Confirm | Mute
 #: lines of a printed table
@@ -32,7 +33,10 @@ MAX_LINES = 40
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="[FILE...]")
+@click.option("--from-topic", is_flag=True, help="Read the topic of measured calls (kafka.topics.calls), not files.")
+@click.option("--since", metavar="WHERE", help="With --from-topic: a time, 7d, an offset, or PARTITION:OFFSET,...")
+@click.option("--until", metavar="WHERE", help="The same for the end.")
 @config_option
 @click.option("--controls", type=click.Path(path_type=Path), help="Control records (deploy/1, accept/1 ...), by time.")
 @click.option("--alerts", type=click.Path(path_type=Path), help="Write the alerts, one JSON object a line.")
@@ -40,20 +44,32 @@ MAX_LINES = 40
 @json_option
 def replay(
     files: tuple[str, ...],
+    from_topic: bool,
+    since: str | None,
+    until: str | None,
     config_path: Path | None,
     controls: Path | None,
     alerts: Path | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Run the engine over past calls: JSONL, gzipped or not; - is standard input.
+    """Run the engine over past calls: JSONL, gzipped or not (- is standard input), or the topic of measured calls.
 
     Prints the incidents, which of them would have paged, the budget, and the smallest shift each signal can show.
     Exit code 1: there were incidents; 3: no call could be read.
     """
     config = read_config(config_path)
     recorder = Recorder() if report is not None else None
-    result = run(config, files, controls, recorder)
+    if from_topic:
+        if files or controls is not None:
+            fail("--from-topic takes no files: calls and controls are in the topic")
+        result = run_topic(config, since, until, recorder)
+    elif not files:
+        fail("name files, - for standard input, or --from-topic")
+    elif since is not None or until is not None:
+        fail("--since and --until belong to --from-topic")
+    else:
+        result = run(config, files, controls, recorder)
     if alerts is not None:
         write_file(alerts, b"".join(encode(alert) + b"\n" for alert in result.alerts))
     if report is not None and recorder is not None:
@@ -73,6 +89,13 @@ def run(config: Config, files: tuple[str, ...], controls: Path | None, recorder:
     runner = Replay(config, observer=recorder.observe if recorder else None)
     with records_of(files, "replay") as records:
         runner.feed(with_controls(records, said))
+    return runner.finish()
+
+
+def run_topic(config: Config, since: str | None, until: str | None, recorder: Recorder | None) -> Result:
+    """Replay a topic with a progress bar."""
+    runner = Replay(config, observer=recorder.observe if recorder else None)
+    replay_topic(runner, config.kafka, since, until)
     return runner.finish()
 
 

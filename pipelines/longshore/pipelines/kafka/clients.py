@@ -77,3 +77,22 @@ def faust_credentials(settings: KafkaSettings) -> Any:
             ssl_context=context,
         )
     return SSLCredentials(context) if context is not None else None
+
+
+def explain(error: Exception, settings: KafkaSettings) -> str:
+    """What to do about an error of a client that could not begin its work."""
+    servers = ", ".join(settings.bootstrap_servers)
+    text = str(error) or type(error).__name__
+    name = type(error).__name__
+    if isinstance(error, ClientError):
+        return text
+    if "Codec" in name:
+        return f"{text}: pip install 'longshore[worker]'"
+    if "Authentication" in name:
+        return f"{servers} refuses the login of {settings.security.username}: check kafka.security ({text})"
+    if "Authorization" in name:
+        return f"User:{settings.security.username or 'ANONYMOUS'} lacks rights ({text}): see deploy/kafka/acls.md"
+    return (
+        f"no Kafka broker answers at {servers} ({text}): check kafka.bootstrap_servers, the network, and whether "
+        f"kafka.security.protocol = {settings.security.protocol} is what its listener speaks"
+    )

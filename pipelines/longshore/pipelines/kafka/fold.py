@@ -13,8 +13,8 @@ Headers: TypeAlias = Sequence[tuple[str, bytes]]
 SOURCE = "longshore-source"
 #: header of records on `alerts`: "<partition of calls>/<how many alerts that partition has published before>"
 SEQUENCE = "longshore-sequence"
-#: exit codes for the supervisor: all of them mean "start again"; the durable markers say where
-FENCED_EXIT, CHECKPOINT_EXIT, SEEK_EXIT, ENGINE_EXIT, SEND_EXIT = 70, 71, 72, 73, 74
+#: beyond every offset
+NEVER = 2**62
 
 
 class Incoming(Protocol):
@@ -60,6 +60,10 @@ class EngineFailed(Exception):
         self.offsets = offsets
 
 
+class UnreadableState(Exception):
+    """What the state topic holds cannot be taken over by this engine and configuration."""
+
+
 class Fold(Protocol):
     """The state of one partition, and what its records do to it."""
 
@@ -71,16 +75,19 @@ class Fold(Protocol):
     urgent: bool
 
     def restore(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Take over what `publish` and `state` have written, newest last. Raises ValueError for anything else."""
+        """Take over what `publish` and `state` have written, newest last. Raises UnreadableState."""
 
     def begin(self, first: int, done: int) -> None:
         """Begin a partition that has no state: at `first`, with the outputs of what stands before `done` left out."""
 
-    def be_careful(self, until: int, skipped: Iterable[int]) -> None:
-        """Take records before `until` one by one, and set those at `skipped` aside."""
+    def skip(self, first: int) -> None:
+        """Go on at `first`: the log begins there, what stood before it is gone."""
 
-    def fits(self, record: Incoming) -> bool:
-        """May this record follow what was taken? False: records between them are missing."""
+    def be_careful(self, until: int, set_aside: Iterable[int]) -> None:
+        """Take records before `until` one by one, and set those at `set_aside` aside."""
+
+    def reach(self, records: Sequence[Incoming]) -> int:
+        """How many of these records, from the first on, may follow what was taken; before the next ones some miss."""
 
     def take(self, records: Sequence[Incoming]) -> None:
         """Apply records in order; those taken before are left out. Raises EngineFailed."""
@@ -88,5 +95,11 @@ class Fold(Protocol):
     def publish(self) -> list[Send]:
         """Everything that was not published yet, with the marker that says so; empty if there is nothing new."""
 
+    def oldest_change(self) -> int:
+        """Offset of the oldest change whose state is not written; beyond every offset where there is none."""
+
     def state(self, before: int, limit_bytes: int) -> list[Send]:
-        """State that changed at or after offsets below `before`, about so many bytes of it, with its marker."""
+        """State that changed at offsets below `before` first, about so many bytes of it, with its marker.
+
+        Only right after `publish`, in the same transaction: state must never run ahead of what is published.
+        """

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ..config import Config
 from ..watch.gate import Gate
 from .envelope import page_headers
-from .fold import SEQUENCE, Incoming, Send
+from .fold import NEVER, SEQUENCE, Incoming, Send, UnreadableState
 from .settings import TopicSettings
 
 STATE = b"#gate"
@@ -21,8 +21,10 @@ STATE = b"#gate"
 KEPT_MS = 30 * 86_400_000
 #: resolved incidents whose end is noted: 100,000 x about 100 bytes = 10 MB; the oldest leave early beyond that
 MAX_RESOLVED = 100_000
-#: a page whose scope shows no sign of life for so long is resolved as expired
+#: a page whose scopes show no sign of life for so long ends as expired
 SILENT_MS = 24 * 3_600_000
+#: signs of life are saved at most so often, where nothing else is to be saved
+SAVE_SIGNS_MS = 600_000
 
 
 class GatePart(Struct, array_like=True):
@@ -34,6 +36,8 @@ class GatePart(Struct, array_like=True):
     gate: bytes
     #: resolved incidents and when they were, oldest first
     resolved: list[tuple[str, int]]
+    #: scope of an open page -> when it was heard of last, epoch ms of the wall clock
+    heard: dict[str, int]
 
 
 class GateFold:
@@ -49,6 +53,8 @@ class GateFold:
         self._payload = config.dead_letters.payload
         self._sequences: dict[int, int] = {}
         self._resolved: list[tuple[str, int]] = []
+        self._heard: dict[str, int] = {}
+        self._heard_saved_ms = 0
         self._pending: list[Send] = []
         self._published = -1
 
@@ -57,27 +63,39 @@ class GateFold:
         data = dict(items).get(STATE)
         if data is None:
             return
-        part = msgspec.msgpack.decode(data, type=GatePart)
+        try:
+            part = msgspec.msgpack.decode(data, type=GatePart)
+            self.gate.restore(part.gate)
+        except msgspec.MsgspecError as error:
+            raise UnreadableState(f"{self._topics.gate_state} holds no state of a page gate: {error}") from None
         self.next = self.done = self._published = part.next
-        self._sequences, self._resolved = part.sequences, part.resolved
-        self.gate.restore(part.gate)
+        self._sequences, self._resolved, self._heard = part.sequences, part.resolved, part.heard
 
     def begin(self, first: int, done: int) -> None:
         """Begin at `first`."""
         self.next = first
         self.done = done
 
-    def be_careful(self, until: int, skipped: Iterable[int]) -> None:
+    def skip(self, first: int) -> None:
+        """Go on at `first`: alerts before it are gone."""
+        self.next = first
+        self._sequences.clear()
+
+    def be_careful(self, until: int, set_aside: Iterable[int]) -> None:
         """Nothing is taken in batches here."""
 
-    def fits(self, record: Incoming) -> bool:
-        """Has the partition of `calls` that this alert comes from published nothing in between?"""
+    def reach(self, records: Sequence[Incoming]) -> int:
+        """Up to the first alert whose partition of `calls` has published others before it that were not taken."""
         assert self.next is not None
-        origin = _origin(record)
-        if origin is None or record.offset < self.next:
-            return True
-        partition, sequence = origin
-        return sequence <= self._sequences.get(partition, sequence)
+        wanted = dict(self._sequences)
+        for place, record in enumerate(records):
+            origin = _origin(record)
+            if origin is not None and record.offset >= self.next:
+                partition, sequence = origin
+                if sequence > wanted.get(partition, sequence):
+                    return place
+                wanted[partition] = sequence + 1
+        return len(records)
 
     def take(self, records: Sequence[Incoming]) -> None:
         """Fold alerts in their order."""
@@ -101,9 +119,27 @@ class GateFold:
             self._tell(self.gate.step(alert))
             self._forget(alert)
 
-    def advance(self, time_ms: int) -> None:
-        """Let time pass without an alert: what waits may page, what was silent for a day expires."""
-        self._tell(list(self.gate.advance(time_ms)))
+    def hear(self, summaries: Iterable[tuple[str, int]], now_ms: int) -> None:
+        """Scopes and times of summaries: signs of life; event time passes, and what waits may page."""
+        newest = 0
+        wanted = {scope for scopes in self.gate.open_pages().values() for scope in scopes}
+        for scope, time_ms in summaries:
+            newest = max(newest, time_ms)
+            if scope in wanted:
+                self._heard[scope] = now_ms
+        self._tell(list(self.gate.advance(newest)))
+
+    def expire(self, now_ms: int) -> None:
+        """End the pages of which nothing was heard for a day of the wall clock."""
+        pages = self.gate.open_pages()
+        wanted = {scope for scopes in pages.values() for scope in scopes}
+        self._heard = {scope: self._heard.get(scope, now_ms) for scope in sorted(wanted)}
+        for key, scopes in pages.items():
+            if all(now_ms - self._heard[scope] >= SILENT_MS for scope in scopes):
+                self._tell([self.gate.expire(key)])
+        if now_ms - self._heard_saved_ms >= SAVE_SIGNS_MS and self._heard:
+            self._heard_saved_ms = now_ms
+            self._published = -1
 
     def publish(self) -> list[Send]:
         """Pages and the whole state."""
@@ -113,11 +149,15 @@ class GateFold:
             return []
         sends, self._pending = self._pending, []
         self.done = self._published = self.next
-        part = GatePart(self.next, self._sequences, self.gate.snapshot(), self._resolved)
+        part = GatePart(self.next, self._sequences, self.gate.snapshot(), self._resolved, self._heard)
         return [*sends, Send(self._topics.gate_state, STATE, msgspec.msgpack.encode(part), self._partition)]
 
+    def oldest_change(self) -> int:
+        """The state goes with every position."""
+        return NEVER
+
     def state(self, before: int, limit_bytes: int) -> list[Send]:  # noqa: ARG002
-        """Nothing: the state goes with every position."""
+        """Nothing more."""
         return []
 
     def _tell(self, pages: list[Page]) -> None:

@@ -26,6 +26,8 @@ class SecuritySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     #: from the environment
     password: str = ""
     password_file: str | None = None
+    #: refuse to start where anybody may write to the control topic
+    control_acl: Literal["required", "unchecked"] = "required"
 
     @property
     def tls(self) -> bool:
@@ -78,6 +80,8 @@ class KafkaSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     publish_interval_s: Positive = 15.0
     #: state of every changed scope is written at least so often
     state_interval_s: Positive = 60.0
+    #: static member id, one a process, where restarts should not move partitions (a StatefulSet's pod name)
+    instance_id: str | None = None
     #: where metrics, /livez and /readyz are served
     http_host: str = "127.0.0.1"
     #: of the first stage; the others take the next ports. 0: none

@@ -10,13 +10,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from longshore.schemas import (
     Alert,
-    ModelCall,
     Observation,
     Refused,
     Reject,
     Summary,
-    decode,
-    decode_observation,
     encode,
     reject,
 )
@@ -24,9 +21,11 @@ from msgspec import Struct
 
 from ..config import Config
 from ..numerics import numerics_tag
+from ..watch.codec import StateError
 from ..watch.engine import Engine, Record
 from .envelope import alert_headers, scope_of_key
-from .fold import SOURCE, EngineFailed, Incoming, Send
+from .fold import NEVER, EngineFailed, Incoming, Send, UnreadableState
+from .incoming import Marks, measured
 from .settings import TopicSettings
 
 DONE, BASE = b"#done", b"#base"
@@ -35,10 +34,8 @@ PART = "#"
 #: positions of which the marks of the sources are known, one a publish; beyond it every second is forgotten. `base` is
 #: one of them, so that few cost nothing but a longer way to read again
 MAX_EPOCHS = 64
-#: sources (partitions of raw topics) whose marks are kept; the one that was quiet longest is forgotten
-MAX_SOURCES = 10_000
 #: records set aside because the engine failed on them, kept until `base` has passed them
-MAX_SKIPPED = 1000
+MAX_SET_ASIDE = 1000
 
 
 class Done(Struct, array_like=True, frozen=True):
@@ -55,7 +52,7 @@ class Base(Struct, array_like=True, frozen=True):
     next: int
     #: source -> offset and index of its newest record
     sources: dict[str, tuple[int, int]]
-    skipped: list[int]
+    set_aside: list[int]
 
 
 class Written(Struct):
@@ -75,19 +72,20 @@ class WatchFold:
         self.done = 0
         self.urgent = False
         self.engine = Engine(config.engine(), numerics_tag())
-        #: counted since this fold was made
-        self.repeated = 0
+        #: event time of the newest call, epoch ms
         self.newest_time = 0
+        self._repeated = 0
+        self._evicted = 0
         self._topics = topics
         self._partition = partition
         self._payload = config.dead_letters.payload
         self._alerts = 0
         self._pending: list[Send] = []
         self._published = -1
-        self._sources: dict[str, tuple[int, int]] = {}
-        self._skipped: set[int] = set()
+        self._marks = Marks()
+        self._set_aside_offsets: set[int] = set()
         self._careful_until = 0
-        #: scope -> first offset that its written state does not hold
+        #: scope -> first offset that its written state does not hold, smallest first
         self._dirty: dict[str, int] = {}
         self._written: dict[str, Written] = {}
         self._epochs: list[tuple[int, dict[str, tuple[int, int]]]] = []
@@ -99,21 +97,30 @@ class WatchFold:
         done, base = newest.pop(DONE, None), newest.pop(BASE, None)
         if done is None:
             return
+        try:
+            self._restore(done, base, newest)
+        except msgspec.MsgspecError as error:
+            raise UnreadableState(f"{self._topics.state}: a marker is none: {error}") from None
+
+    def _restore(self, done: bytes, base: bytes | None, newest: dict[bytes, bytes | None]) -> None:
         marker = msgspec.msgpack.decode(done, type=Done)
         self.done, self._alerts = marker.next, marker.alerts
         if base is None:
             return
         start = msgspec.msgpack.decode(base, type=Base)
         self.next, self._base = start.next, start.next
-        self._sources, self._skipped = dict(start.sources), set(start.skipped)
-        self._epochs.append((start.next, dict(start.sources)))
+        self._marks, self._set_aside_offsets = Marks(start.sources), set(start.set_aside)
+        self._epochs.append((start.next, self._marks.copy()))
         scopes: dict[str, dict[str, bytes]] = {}
         for key, value in newest.items():
             scope, _, part = key.decode().rpartition(PART)
             if value is not None:
                 scopes.setdefault(scope, {})[part] = value
         for scope, parts in sorted(scopes.items()):
-            self.engine.restore(parts)
+            try:
+                self.engine.restore(parts)
+            except StateError as error:
+                raise UnreadableState(f"{self._topics.state}: {scope}: {error}") from None
             self._note_written(scope, set(parts))
 
     def begin(self, first: int, done: int) -> None:
@@ -122,15 +129,28 @@ class WatchFold:
         self.done = max(self.done, done)
         self._epochs.append((first, {}))
 
-    def be_careful(self, until: int, skipped: Iterable[int]) -> None:
+    def skip(self, first: int) -> None:
+        """Go on at `first`: the records before it are gone from the log."""
+        self.next = first
+
+    def be_careful(self, until: int, set_aside: Iterable[int]) -> None:
         """Records before `until` one by one."""
         self._careful_until = until
-        self._skipped |= set(skipped)
+        self._set_aside_offsets |= set(set_aside)
 
-    def fits(self, record: Incoming) -> bool:
+    def reach(self, records: Sequence[Incoming]) -> int:
         """Offsets of `calls` have no holes: it is never written in transactions, and never compacted."""
         assert self.next is not None
-        return record.offset <= self.next
+        if records[-1].offset < self.next:
+            return len(records)
+        if records[0].offset <= self.next and records[-1].offset - records[0].offset == len(records) - 1:
+            return len(records)
+        wanted = self.next
+        for place, record in enumerate(records):
+            if record.offset > wanted:
+                return place
+            wanted = max(wanted, record.offset + 1)
+        return len(records)
 
     def take(self, records: Sequence[Incoming]) -> None:
         """Apply records in order."""
@@ -160,7 +180,7 @@ class WatchFold:
         sends, self._pending = self._pending, []
         self.done = max(self.done, self.next)
         self._published = self.next
-        self._epochs.append((self.next, dict(self._sources)))
+        self._epochs.append((self.next, self._marks.copy()))
         if len(self._epochs) > MAX_EPOCHS:
             self._epochs = self._epochs[::2]
         marker = msgspec.msgpack.encode(Done(self.done, self._alerts))
@@ -170,7 +190,7 @@ class WatchFold:
         """Parts of the scopes that changed first, and the marker `base`."""
         sends = self._tombstones()
         size = 0
-        for key, first in sorted(self._dirty.items(), key=lambda item: (item[1], item[0])):
+        for key, first in list(self._dirty.items()):
             if first >= before or size >= limit_bytes:
                 break
             parts = self._parts(key)
@@ -182,62 +202,42 @@ class WatchFold:
             return sends
         self._base = base[0]
         self._epochs = [epoch for epoch in self._epochs if epoch[0] >= base[0]]
-        self._skipped = {offset for offset in self._skipped if offset >= base[0]}
-        marker = Base(base[0], base[1], sorted(self._skipped)[-MAX_SKIPPED:])
+        self._set_aside_offsets = {offset for offset in self._set_aside_offsets if offset >= base[0]}
+        marker = Base(base[0], base[1], sorted(self._set_aside_offsets)[-MAX_SET_ASIDE:])
         return [*sends, Send(self._topics.state, BASE, msgspec.msgpack.encode(marker), self._partition)]
 
+    def oldest_change(self) -> int:
+        """The offset from which a restore would have to read again, less what no scope needs."""
+        return next(iter(self._dirty.values()), NEVER)
+
     @property
-    def dirty_scopes(self) -> int:
-        """How many scopes have state that is not written."""
-        return len(self._dirty)
+    def base(self) -> int:
+        """Where a restore would read on; 0 before any state was written."""
+        return max(self._base, 0)
+
+    def take_counts(self) -> tuple[int, int]:
+        """Records left out as repeated, and scopes dropped for want of room, since the last call."""
+        repeated, self._repeated = self._repeated, 0
+        evicted, self._evicted = self.engine.dropped - self._evicted, self.engine.dropped
+        return repeated, evicted
 
     def _read(self, record: Incoming) -> Record | None:
         """The record for the engine; None where it repeats one, or is set aside."""
-        if self._repeats(record):
-            self.repeated += 1
+        if self._marks.repeats(record):
+            self._repeated += 1
             return None
-        data = record.value or b""
         try:
-            if record.offset in self._skipped:
+            if record.offset in self._set_aside_offsets:
                 self.engine.mark_degraded(scope_of_key(record.key), record.offset)
                 raise Refused("engine_error", "the engine failed on this record; its scope is marked degraded")
-            return self._decode(record, data)
+            found = measured(record)
         except Refused as refused:
             position = f"{self._topics.calls}/{self._partition}/{record.offset}"
-            self._set_aside(record.offset, reject(data, refused, position, payload=self._payload))
+            self._set_aside(record.offset, reject(record.value or b"", refused, position, payload=self._payload))
             return None
-
-    def _decode(self, record: Incoming, data: bytes) -> Record:
-        """An observation is MessagePack, whose first byte is never that of a JSON object."""
-        if data[:1] == b"{":
-            control = decode(data)
-            if isinstance(control, ModelCall):
-                raise Refused("not_allowed", "a model call that was not measured")
-            return control
-        observation = decode_observation(data)
-        if record.key != observation.scope.encode():
-            raise Refused("no_scope", "the record's key is not its scope")
-        self.newest_time = max(self.newest_time, observation.time)
-        return observation
-
-    def _repeats(self, record: Incoming) -> bool:
-        """Was this record of its source taken before?"""
-        header = next((value for name, value in record.headers if name == SOURCE), None)
-        if header is None:
-            return False
-        try:
-            source, offset, index = header.decode().rsplit("/", 2)
-            mark = (int(offset), int(index))
-        except (ValueError, UnicodeDecodeError):
-            return False
-        known = self._sources.get(source)
-        if known is not None and mark <= known:
-            return True
-        self._sources.pop(source, None)  # so that the quiet ones come first
-        self._sources[source] = mark
-        if len(self._sources) > MAX_SOURCES:
-            del self._sources[next(iter(self._sources))]
-        return False
+        if isinstance(found, Observation):
+            self.newest_time = max(self.newest_time, found.time)
+        return found
 
     def _step(self, batch: list[Record], offsets: list[int]) -> None:
         try:
@@ -302,7 +302,7 @@ class WatchFold:
 
     def _reach(self) -> tuple[int, dict[str, tuple[int, int]]] | None:
         """The newest position with known marks of the sources that all written state holds."""
-        held = min(self._dirty.values(), default=self.next if self.next is not None else 0)
+        held = min(self.oldest_change(), self.next if self.next is not None else 0)
         found = None
         for epoch in self._epochs:
             if epoch[0] <= held:

@@ -16,6 +16,7 @@ import msgspec
 from longshore.detectors.budget import page_nats
 from longshore.schemas import Alert, Ledger, Page, RolledUp, Status, scope_parts
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .alerts import rounded
 from .settings import BudgetSettings
@@ -124,6 +125,22 @@ class Gate:
         while state.started is not None and state.time < time:
             state.time = min(time, max(self._next_release(), state.time + 1))
             yield from self._release()
+
+    def expire(self, key: str) -> Page:
+        """End an open page whose scopes are silent; its incidents, should they speak again, begin anew."""
+        state = self.state
+        page = state.pages.pop(key)
+        for member in page.still_open:
+            state.page_of.pop(member, None)
+        self._keep_resolved(key, page)
+        return replace(self._page("resolve", page, key), expired=True)
+
+    def open_pages(self) -> dict[str, set[str]]:
+        """Page key -> scopes of its incidents."""
+        return {
+            key: {page.alert.scope, *(member.scope for member in page.rolled_up)}
+            for key, page in self.state.pages.items()
+        }
 
     @property
     def h(self) -> float:
@@ -292,10 +309,15 @@ class Gate:
         if page.still_open:
             return []
         del state.pages[key]
-        state.resolved[key] = ResolvedPage(_app(page.alert), page.counted)
-        if len(state.resolved) > MAX_RESOLVED:
-            del state.resolved[next(iter(state.resolved))]
+        self._keep_resolved(key, page)
         return [self._page("resolve", page, key)]
+
+    def _keep_resolved(self, key: str, page: OpenPage) -> None:
+        """A page that has ended can still be confirmed."""
+        resolved = self.state.resolved
+        resolved[key] = ResolvedPage(_app(page.alert), page.counted)
+        if len(resolved) > MAX_RESOLVED:
+            del resolved[next(iter(resolved))]
 
     def _confirm(self, alert: Alert) -> None:
         """A person said that a page was real: it stops counting; or that it was not, after all: it counts again."""

@@ -1,0 +1,138 @@
+"""Writing for one partition under a fence, and reading its state: transactions of aiokafka."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from .clients import aiokafka_client
+from .fold import Send
+from .ownership import Fenced, WriteFailed
+from .settings import KafkaSettings, Stage
+
+#: a transaction is open only while it is written; a dead owner's is ended by the next owner, or after this
+TRANSACTION_TIMEOUT_MS = 10_000
+REQUEST_TIMEOUT_MS = 10_000
+#: longest time that a write may take before its partition is given up: three requests
+WRITE_TIMEOUT_S = 30.0
+#: largest request: a slice of state (4 MB) goes in several; topics of ours take records of 1 MB
+MAX_REQUEST_BYTES = 1 << 20
+#: records of one partition that go in one batch
+BATCH_BYTES = 256 << 10
+#: how state is read: fetches of 4 MB, 5,000 records at a time
+FETCH_BYTES = 4 << 20
+READ_RECORDS = 5000
+#: a state partition of 100 MB is read in 2 s; this is the limit for a broker that does not answer
+READ_TIMEOUT_S = 120.0
+CLOSE_TIMEOUT_S = 5.0
+
+
+class Transactions:
+    """A `Session` of `ownership`."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+
+    async def write(self, sends: Sequence[Send]) -> None:
+        """One transaction. Raises Fenced or WriteFailed."""
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                async with self._producer.transaction():
+                    waiting = [await self._send(send) for send in sends]
+                    await asyncio.gather(*waiting)
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(str(error)) from error
+        except (KafkaError, TimeoutError) as error:
+            raise WriteFailed(f"{type(error).__name__}: {error}") from error
+
+    async def _send(self, send: Send) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = await self._producer.send(
+            send.topic, send.value, send.key, send.partition, headers=list(send.headers)
+        )
+        return future
+
+    async def close(self) -> None:
+        """Stop the producer."""
+        await _stop(self._producer)
+
+
+async def open_session(settings: KafkaSettings, stage: Stage, partition: int) -> Transactions:
+    """Begin to own a partition: from here on its previous owner can write no more. Raises WriteFailed."""
+    producer = AIOKafkaProducer(
+        **aiokafka_client(settings),
+        transactional_id=settings.transactional_id(stage, partition),
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_request_size=MAX_REQUEST_BYTES,
+        max_batch_size=BATCH_BYTES,
+        acks="all",
+        linger_ms=0,
+    )
+    try:
+        await asyncio.wait_for(producer.start(), WRITE_TIMEOUT_S)
+    except (KafkaError, TimeoutError, OSError) as error:
+        await _stop(producer)
+        raise WriteFailed(f"{type(error).__name__}: {error}") from error
+    return Transactions(producer)
+
+
+async def offsets_from(settings: KafkaSettings, topic: str, partition: int, time_ms: int) -> tuple[int, int]:
+    """The first offset of a partition written at or after a time, and the end of the partition. Raises WriteFailed."""
+    consumer = AIOKafkaConsumer(**aiokafka_client(settings), enable_auto_commit=False)
+    tp = TopicPartition(topic, partition)
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            await consumer.start()
+            consumer.assign([tp])
+            end = int((await consumer.end_offsets([tp]))[tp])
+            found = (await consumer.offsets_for_times({tp: time_ms}))[tp]
+            return (int(found.offset) if found is not None else end), end
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise WriteFailed(f"{topic}/{partition} cannot be read: {type(error).__name__}: {error}") from error
+    finally:
+        await _stop(consumer)
+
+
+async def _stop(client: Any) -> None:
+    """Stop a client; whatever it says to that is of no interest any more."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(client.stop(), CLOSE_TIMEOUT_S)
+
+
+async def read_state(settings: KafkaSettings, topic: str, partition: int) -> list[tuple[bytes, bytes | None]]:
+    """Keys and values of a partition up to its end, committed ones only, oldest first. Raises WriteFailed."""
+    consumer = AIOKafkaConsumer(
+        **aiokafka_client(settings),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=50,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            await consumer.start()
+            return await _read_all(consumer, TopicPartition(topic, partition))
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise WriteFailed(f"{topic}/{partition} cannot be read: {type(error).__name__}: {error}") from error
+    finally:
+        await _stop(consumer)
+
+
+async def _read_all(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[tuple[bytes, bytes | None]]:
+    consumer.assign([tp])
+    await consumer.seek_to_beginning(tp)
+    end = (await consumer.end_offsets([tp]))[tp]
+    newest: dict[bytes, bytes | None] = {}
+    while await consumer.position(tp) < end:  # the position moves past the markers of transactions as well
+        batch = await consumer.getmany(tp, timeout_ms=200, max_records=READ_RECORDS)
+        for record in batch.get(tp, ()):
+            newest.pop(record.key, None)
+            if record.value is not None:
+                newest[record.key] = record.value
+    return list(newest.items())

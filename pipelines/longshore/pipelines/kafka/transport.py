@@ -1,0 +1,96 @@
+"""Faust's consumer with one difference: whole fetched lists go to a sink, not record by record through streams.
+
+Membership, rebalances, the fetch thread, flow control and supervision stay Faust's. A record costs 3 us of CPU this
+way, a hundred on the way through agents (docs/BENCHMARKS.md). The price: private names of Faust 0.15.3 are relied on,
+which is why its version is pinned and `tests/kafka/test_transport_contract.py` looks at every one of them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from .fold import Incoming
+
+#: takes the records of one partition, and the generation of the consumer group in which they were fetched
+Sink = Callable[[TP, Sequence[Incoming], int], Awaitable[None]]
+#: longest wait for records, seconds
+POLL_S = 1.0
+
+
+class CommittedThread(driver.AIOKafkaConsumerThread):
+    """Faust's fetch thread; `alerts` is written in transactions, of which only committed ones count."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class BatchConsumer(driver.Consumer):
+    """Gives fetched lists to the sink of their topic (`BatchApp.sinks`)."""
+
+    app: "BatchApp"
+
+    def _new_consumer_thread(self) -> CommittedThread:
+        return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                records, active = await self._wait_next_records(POLL_S)
+                generation = self.app.consumer_generation_id
+                if self.should_stop or not records:
+                    await asyncio.sleep(0)
+                elif not self.flow_active:
+                    await self._back_to_committed()
+                else:
+                    await self._give(records, active, generation)
+                    await asyncio.sleep(0)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+
+    async def _give(self, records: Mapping[Any, Sequence[Incoming]], active: Any, generation: int) -> None:
+        for tp, batch in records.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if active is not None and tp not in active:
+                continue
+            await self.app.sinks[tp.topic](TP(tp.topic, tp.partition), batch, generation)
+
+    async def _back_to_committed(self) -> None:
+        """What was fetched just before a rebalance is thrown away."""
+        try:
+            await self.perform_seek()
+        except Exception as error:  # the next generation seeks again, and the stage checks every position
+            self.log.warning("seek while the flow was stopped: %r", error)
+
+
+class BatchTransport(driver.Transport):
+    """The transport with that consumer."""
+
+    Consumer = BatchConsumer
+
+
+class BatchApp(faust.App):
+    """A Faust app whose topics have sinks."""
+
+    #: topic -> sink; topics without one must not be subscribed to
+    sinks: dict[str, Sink]
+    #: what must be ready before the group is joined
+    before_start: Callable[[], Awaitable[None]]
+
+    def _new_transport(self) -> Any:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    async def on_first_start(self) -> None:
+        """See `faust.App`."""
+        await super().on_first_start()
+        await self.before_start()

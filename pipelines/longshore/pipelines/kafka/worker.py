@@ -1,0 +1,137 @@
+"""One stage in one process: Faust app, part, timer, health and metrics, from start to exit."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import faust
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from kafka import KafkaAdminClient
+
+from ..config import Config
+from .acl import control_acl_problem
+from .clients import python_client
+from .exits import USAGE_EXIT
+from .group import FaustCluster, make_app
+from .health import Health, PortTaken
+from .meters import Meters
+from .settings import Stage
+from .stages import Part, make_part, rights_of, topics_of
+from .topics import describe, problems
+from .transport import BatchApp
+
+log = logging.getLogger(__name__)
+
+#: how often a worker looks what is due
+TICK_S = 0.2
+#: how often gauges are renewed
+NOTE_S = 5.0
+#: a timer that is so late tells of a blocked loop
+STALL_S = 0.1
+
+
+class Refusal(Exception):
+    """A worker that must not start; every line says what to do."""
+
+
+def source_topic_ids(config: Config, stage: Stage) -> dict[str, str]:
+    """Ids of the topics that a stage consumes, when all is as it must be. Raises Refusal, kafka.errors.KafkaError."""
+    kafka = config.kafka
+    admin = KafkaAdminClient(**python_client(kafka))
+    try:
+        found = problems(admin, kafka, rights_of(stage, kafka.topics))
+        if stage == "normalise" and not found:
+            acl = control_acl_problem(admin, kafka)
+            found += [acl] if acl is not None else []
+        if found:
+            raise Refusal("\n".join(found))
+        return {name: topic.id for name, topic in describe(admin, topics_of(stage, kafka.topics)).items()}
+    finally:
+        admin.close()
+
+
+class Worker:
+    """A stage that runs until it is told to stop."""
+
+    def __init__(self, config: Config, stage: Stage, topic_ids: dict[str, str], warm_from_ms: int | None) -> None:
+        kafka, topics = config.kafka, config.kafka.topics
+        self._config = config
+        self._stage: Stage = stage
+        self.meters = Meters(stage, topics, CollectorRegistry())
+        self.meters.info.labels(stage, version("longshore")).set(1)
+        self.app: BatchApp = make_app(kafka, stage, topics_of(stage, topics))
+        own = {"normalise": topics.calls, "watch": topics.calls, "gate": topics.alerts}[stage]
+        state = {"normalise": "", "watch": topics.state, "gate": topics.gate_state}[stage]
+        cluster = FaustCluster(self.app, kafka, stage, own, state, warm_from_ms)
+        self.part: Part
+        self.part, self.app.sinks = make_part(stage, self.app, config, cluster, self.meters, topic_ids)
+        self._assigned = False
+        self.health = Health(self.meters.registry, self._why_not_ready)
+        self._connect()
+
+    def run(self) -> NoReturn:
+        """Until SIGTERM or SIGINT (exit 0), or a reason to start again (see `exits`)."""
+        worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="INFO")
+        worker.spinner = None
+        worker.execute_from_commandline()
+
+    def _connect(self) -> None:
+        """Hang the part into the life of the app."""
+        app: Any = self.app  # mode's types of signal handlers fit no function
+        app.before_start = self._before_start
+
+        @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+        async def assigned(_: Any, tps: Iterable[TP], **__: Any) -> None:
+            self.meters.rebalances.inc()
+            mine = list(tps)
+            await self.part.assigned(mine)
+            self._assigned = bool(mine)
+
+        @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
+        async def revoked(_: Any, __: Iterable[TP], **___: Any) -> None:
+            await self.part.revoked()
+
+        @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
+        async def ending(_: Any, **__: Any) -> None:
+            await self.part.stop()
+            await self.health.stop()
+
+        app.task(self._timer)
+
+    async def _before_start(self) -> None:
+        """All that takes long happens before the group is joined."""
+        kafka = self._config.kafka
+        if kafka.http_port:
+            try:
+                await self.health.start(kafka.http_host, kafka.http_port)
+            except PortTaken as error:
+                log.critical("%s: set kafka.http_port (LONGSHORE__KAFKA__HTTP_PORT), 0 for none", error)
+                sys.exit(USAGE_EXIT)
+        await self.part.start()
+
+    async def _timer(self) -> None:
+        last, noted = time.monotonic(), 0.0
+        while not self.app.should_stop:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            if now - last - TICK_S > STALL_S:
+                self.meters.stall_seconds.observe(now - last - TICK_S)
+            self.health.alive()
+            await self.part.tick()
+            if now - noted >= NOTE_S:
+                noted = now
+                self.part.note()
+            last = time.monotonic()
+
+    def _why_not_ready(self) -> str | None:
+        if self.app.rebalancing:
+            return "the group is forming"
+        if not self._assigned:
+            return "no partition is assigned"
+        return None
