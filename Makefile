@@ -15,7 +15,7 @@ PIP_INSTALL = $(PY) -m pip install --quiet --editable
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test browser lint format schemas bench install clean
+.PHONY: help demo kafka test browser broker lint format schemas bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,7 +23,10 @@ help: ## list the targets
 demo: $(RUN) ## simulated traffic with known causes, and the incidents that longshore makes of it
 	$(VENV)/bin/longshore demo
 
-test: lint browser ## everything that CI runs: lint, types, tests (PYTEST_ARGS=... is passed on)
+kafka: $(RUN) ## a Kafka broker on 127.0.0.1:9092 in the foreground, for first steps (needs Java 17 and Maven)
+	@$(PY) -m tests.kafka.broker
+
+test: lint browser broker ## everything that CI runs: lint, types, tests (PYTEST_ARGS=... is passed on)
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 # in CI the report is drawn by a real browser; elsewhere its tests are skipped where there is none
@@ -33,6 +36,17 @@ browser:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
 	    echo "Chromium could not be installed; the tests that need it will be skipped" >&2; \
 	fi
+
+# the tests of Kafka need a broker: in CI its Java and Maven are installed, elsewhere their packages are named
+broker: $(DEV)
+	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  ! { command -v java && command -v mvn && command -v openssl; } >/dev/null; then \
+	  echo "installing Java and Maven for the tests of Kafka"; \
+	  apt-get update -qq; java=openjdk-17-jre-headless; \
+	  apt-cache show $$java >/dev/null 2>&1 || java=default-jre-headless; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$java maven openssl >/dev/null; \
+	fi
+	@$(PY) -m tests.kafka.broker --prepare
 
 lint: $(DEV) ## ruff and mypy
 	$(PY) -m ruff check .
