@@ -211,6 +211,7 @@ def adjust(
             teach(s["coefficients"], s["precision"], features[:n], np.float64(s["values"][place]) - s["offset"], gain)
     s["values"][place] = lesson
     s["minutes"][place] = minute
-    for c in range(s["covariates"].shape[1]):
-        s["covariates"][place, c] = covariates[c]
+    if n == FEATURES:
+        for c in range(COVARIATES):
+            s["covariates"][place, c] = covariates[c]
     return y - explained if s["active"] else y, moved

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from longshore.schemas import Refused, Reject, reject
-
 from kafka import KafkaConsumer, TopicPartition
+from longshore.schemas import Refused, Reject, reject
 
 from ..watch.engine import Record
 from .clients import python_client

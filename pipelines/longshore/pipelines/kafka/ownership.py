@@ -321,6 +321,9 @@ class Stage:
             except (Fenced, WriteFailed) as error:
                 await self._write_failed(owned, error)
                 return False
+            except BaseException:  # cancelled on the way: whether it is published is for the next owner to find out
+                self._forget(owned)
+                raise
             self._meters.note_write(sends, self._clock() - started)
             if owned.generation == self._cluster.generation() and not self._cluster.rebalancing():
                 await self._cluster.commit(owned.partition, done)
@@ -345,8 +348,12 @@ class Stage:
                     break
 
     async def _drop(self, owned: Owned) -> None:
-        """Forget a partition: its memory is worth nothing any more."""
+        """Forget a partition, and give up the right to write for it."""
+        self._forget(owned)
+        await owned.session.close()
+
+    def _forget(self, owned: Owned) -> None:
+        """What is in memory of a partition is worth nothing any more."""
         owned.dropped = True
         if self.owned.get(owned.partition) is owned:
             del self.owned[owned.partition]
-        await owned.session.close()

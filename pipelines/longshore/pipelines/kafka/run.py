@@ -89,6 +89,8 @@ class Child:
     #: when it may be started again, and after how long the next time
     start_at_s: float = 0.0
     backoff_s: float = BACKOFF_S[0]
+    #: it has run for a while: what it refuses now (a broker that does not answer) may pass
+    has_run: bool = False
 
 
 class Parent:
@@ -107,7 +109,7 @@ class Parent:
             signal.signal(number, self._stop)
         while not self._stopping:
             for child in self._children:
-                if self._tend(child) == USAGE_EXIT:
+                if self._tend(child) == USAGE_EXIT and not child.has_run:
                     self._end()
                     return USAGE_EXIT
             time.sleep(0.1)
@@ -126,7 +128,7 @@ class Parent:
             return None
         child.process = None
         if now - child.started_s > BACKOFF_S[1]:
-            child.backoff_s = BACKOFF_S[0]
+            child.has_run, child.backoff_s = True, BACKOFF_S[0]
         child.start_at_s = now + child.backoff_s
         log.warning("stage %s ended (%s); again in %.0f s", child.stage, REASONS.get(code, code), child.backoff_s)
         child.backoff_s = min(2.0 * child.backoff_s, BACKOFF_S[1])

@@ -6,6 +6,7 @@ applies again what a scope's state does not hold yet (`Scope.applied`), and publ
 """
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 import msgspec
 from longshore.schemas import (
@@ -80,7 +81,8 @@ class WatchFold:
         self._partition = partition
         self._payload = config.dead_letters.payload
         self._alerts = 0
-        self._pending: list[Send] = []
+        #: offset of the record that caused it, and what is to be sent
+        self._pending: list[tuple[int, Send]] = []
         self._published = -1
         self._marks = Marks()
         self._set_aside_offsets: set[int] = set()
@@ -161,15 +163,14 @@ class WatchFold:
             if record.offset < self.next:
                 continue
             self.next = record.offset + 1
+            if record.offset < self._careful_until or record.offset in self._set_aside_offsets:
+                self._step(batch, offsets)  # a record that is set aside must not overtake those before it
+                batch, offsets = [], []
             taken = self._read(record)
             if taken is not None:
                 batch.append(taken)
                 offsets.append(record.offset)
-                if record.offset < self._careful_until:
-                    self._step(batch, offsets)
-                    batch, offsets = [], []
-        if batch:
-            self._step(batch, offsets)
+        self._step(batch, offsets)
 
     def publish(self) -> list[Send]:
         """Outputs and the marker `done`."""
@@ -177,7 +178,8 @@ class WatchFold:
         self.urgent = False
         if self.next <= self._published:
             return []
-        sends, self._pending = self._pending, []
+        sends = [send for _, send in sorted(self._pending, key=itemgetter(0))]
+        self._pending = []
         self.done = max(self.done, self.next)
         self._published = self.next
         self._epochs.append((self.next, self._marks.copy()))
@@ -240,6 +242,8 @@ class WatchFold:
         return found
 
     def _step(self, batch: list[Record], offsets: list[int]) -> None:
+        if not batch:
+            return
         try:
             outputs = self.engine.step(batch, offsets)
         except Exception as error:
@@ -255,8 +259,7 @@ class WatchFold:
                 self._alert(output.position, output.record)
             elif isinstance(output.record, Summary):
                 summary = output.record
-                if output.position >= self.done:
-                    self._pending.append(Send(self._topics.summaries, summary.scope.encode(), encode(summary)))
+                self._add(output.position, Send(self._topics.summaries, summary.scope.encode(), encode(summary)))
             else:
                 self._set_aside(output.position, output.record)
 
@@ -267,12 +270,16 @@ class WatchFold:
         headers = alert_headers(alert, self._partition, self._alerts)
         self._alerts += 1
         self.urgent = True
-        self._pending.append(Send(self._topics.alerts, key, data, headers=headers))
-        self._pending.append(Send(self._topics.alert_state, key, data, headers=headers))
+        self._add(position, Send(self._topics.alerts, key, data, headers=headers))
+        self._add(position, Send(self._topics.alert_state, key, data, headers=headers))
 
     def _set_aside(self, position: int, letter: Reject) -> None:
+        self._add(position, Send(self._topics.dead_letters, letter.position.encode(), encode(letter)))
+
+    def _add(self, position: int, send: Send) -> None:
+        """Publish something, unless that was done before the state was restored."""
         if position >= self.done:
-            self._pending.append(Send(self._topics.dead_letters, letter.position.encode(), encode(letter)))
+            self._pending.append((position, send))
 
     def _parts(self, key: str) -> dict[str, bytes]:
         """What changed of a scope since it was written."""

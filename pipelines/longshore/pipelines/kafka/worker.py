@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 
 import faust
 from faust.types import TP
-from prometheus_client import CollectorRegistry
-
 from kafka import KafkaAdminClient
+from prometheus_client import CollectorRegistry
 
 from ..config import Config
 from .acl import control_acl_problem

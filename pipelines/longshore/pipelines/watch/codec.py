@@ -7,13 +7,15 @@ parts but the ids (which are hashes) are compressed.
 """
 
 import zlib
+from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
-from longshore.detectors.jit import Record
+from longshore.detectors.jit import Arena, Record
 from longshore.detectors.river import RiverDetector
 from msgspec import Struct
+from numpy.lib.recfunctions import repack_fields
 
 from .arena import Rows
 from .bank import Bank, Place
@@ -113,7 +115,7 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
     slot = bank.add_scope()
     try:
         scope = _scope(part, slot)
-        bank.scopes.array[slot] = np.frombuffer(part.record, bank.scopes.array.dtype)[0]
+        bank.scopes.array[slot] = _record_of(part.record, bank.scopes.array.dtype)
         bank.binary_events[slot] = np.frombuffer(part.binary_events, np.int64)
         bank.binary_first[slot] = np.frombuffer(part.binary_first, np.int8)
         bank.category_events[slot] = np.frombuffer(part.category_events, np.int64)
@@ -129,6 +131,33 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
         bank.drop_scope(slot)
         raise StateError(f"{part.key}: a part is missing or has the wrong size: {error}") from None
     return scope
+
+
+@cache
+def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same fields without padding, whose bytes are left to chance: equal states must have equal bytes."""
+    return np.dtype(repack_fields(dtype, align=False, recurse=True))
+
+
+def _record_bytes(rows: Arena, i: int) -> bytes:
+    """One row of an arena."""
+    return rows[i : i + 1].astype(_packed(rows.dtype)).tobytes()
+
+
+def _detector_bytes(rows: Arena, i: int) -> bytes:
+    """One detector; row numbers that it points to mean nothing elsewhere: 0 stands for "has one"."""
+    row = rows[i : i + 1].astype(_packed(rows.dtype))
+    for name in ("watcher", "yardstick", "anchor"):
+        row[name] = np.minimum(row[name], 0)
+    return row.tobytes()
+
+
+def _record_of(data: bytes, dtype: np.dtype[Any]) -> Record:
+    """The row that `_record_bytes` wrote. Raises ValueError where it has another length."""
+    rows = np.frombuffer(data, _packed(dtype))
+    if len(rows) != 1:
+        raise ValueError(f"{len(data)} bytes are not one row")
+    return rows.astype(dtype)[0]
 
 
 def _pack(part: Struct) -> bytes:
@@ -176,7 +205,7 @@ def _scope_part(bank: Bank, scope: Scope, fingerprint: str) -> ScopePart:
         scope.first_seen,
         {name: detector.snapshot() for name, detector in scope.river.items()},
         scope.applied,
-        bank.scopes.array[scope.slot].tobytes(),
+        _record_bytes(bank.scopes.array, scope.slot),
         bank.binary_events[scope.slot].tobytes(),
         bank.binary_first[scope.slot].tobytes(),
         bank.category_events[scope.slot].tobytes(),
@@ -216,10 +245,10 @@ def _detector_part(bank: Bank, slot: int, place: Place) -> DetectorPart:
     k = max(int(record["yardstick"]), int(record["anchor"]))
     return DetectorPart(
         place,
-        record.tobytes(),
-        regressions.array[r].tobytes() if r >= 0 else None,
-        rows.array[record["watcher"]].tobytes() if record["watcher"] >= 0 else None,
-        yardsticks.array[k].tobytes() if k >= 0 else None,
+        _detector_bytes(rows.array, bank.row(slot, place)),
+        _record_bytes(regressions.array, r) if r >= 0 else None,
+        _detector_bytes(rows.array, int(record["watcher"])) if record["watcher"] >= 0 else None,
+        _record_bytes(yardsticks.array, k) if k >= 0 else None,
     )
 
 
@@ -229,11 +258,11 @@ def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     rows, yardsticks = bank.arenas(part.place)
     regressions, r = bank.regression(slot, part.place)
     # everything is read before anything is written: row numbers of another engine must never stand in a row of ours
-    row = np.frombuffer(part.row, rows.array.dtype)[0]
+    row = _record_of(part.row, rows.array.dtype)
     if part.regression is not None:
-        regressions.array[r] = np.frombuffer(part.regression, regressions.array.dtype)[0]
-    watcher = np.frombuffer(part.watcher, rows.array.dtype)[0] if part.watcher is not None else None
-    yardstick = np.frombuffer(part.yardstick, yardsticks.array.dtype)[0] if part.yardstick is not None else None
+        regressions.array[r] = _record_of(part.regression, regressions.array.dtype)
+    watcher = _record_of(part.watcher, rows.array.dtype) if part.watcher is not None else None
+    yardstick = _record_of(part.yardstick, yardsticks.array.dtype) if part.yardstick is not None else None
     if (row["watcher"] >= 0) != (watcher is not None) or (row["yardstick"] >= 0 and watcher is None):
         raise ValueError("a watcher without its change")
     if (max(row["yardstick"], row["anchor"]) >= 0) != (yardstick is not None):

@@ -1,0 +1,136 @@
+"""Whatever happens to the processes of *watch*, what they publish and write is what one undisturbed process would."""
+
+import asyncio
+import os
+from collections import Counter
+from functools import cache
+
+import pytest
+from longshore.pipelines.config import Config
+from longshore.pipelines.kafka.fold import SOURCE
+from longshore.pipelines.kafka.settings import TopicSettings
+from longshore.pipelines.kafka.watch_fold import WatchFold
+from longshore.pipelines.watch.engine import Engine
+from longshore.pipelines.watch.engine import Record as EngineRecord
+from longshore.schemas import Observation, encode, encode_observation
+from msgspec.structs import replace
+
+from tests.pipelines.watch.eventful import SETTINGS, eventful, merged
+
+from .driver import Driver
+from .world import Record, World
+
+TOPICS = TopicSettings()
+CONFIG = Config(signals=SETTINGS.signals, watch=SETTINGS.watch, links=SETTINGS.links, runbook_url=SETTINGS.runbook_url)
+SEEDS = range(int(os.environ.get("LONGSHORE_SIMULATIONS", "12")))
+#: an id at which the engine is made to raise
+POISON = "poison"
+
+
+def wire(offset: int, record: EngineRecord, source: str) -> Record:
+    """A record of `calls` as *normalise* writes it."""
+    if isinstance(record, Observation):
+        key, value = record.scope.encode(), encode_observation(record)
+    else:
+        key, value = b"control", encode(record)
+    return Record(offset, key, value, ((SOURCE, source.encode()),))
+
+
+@cache
+def logs() -> dict[int, tuple[Record, ...]]:
+    """Two partitions: everything that can happen to a scope, sent twice in places, with rubbish in between."""
+    made: dict[int, list[Record]] = {0: [], 1: []}
+    for place, scope_log in enumerate(eventful()):
+        records = merged([scope_log])
+        log = made[place % 2]
+        for k, record in enumerate(records):
+            log.append(wire(len(log), record, f"raw/{place}/{k}/0"))
+            if k % 97 == 50:  # normalise started again and sent some a second time
+                for again in range(k - 10, k + 1):
+                    log.append(wire(len(log), records[again], f"raw/{place}/{again}/0"))
+            if k % 211 == 100:
+                log.append(Record(len(log), b"x", b"\xc1rubbish"))
+            if k == 700 and isinstance(record, Observation):
+                log.append(wire(len(log), replace(record, id=POISON), f"poison/{place}/0/0"))
+    return {partition: tuple(log) for partition, log in made.items()}
+
+
+@pytest.fixture(autouse=True)
+def engine_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine raises on one record, after it has taken those before it."""
+    step = Engine.step
+
+    def raising(self: Engine, records: list[EngineRecord], positions: list[int]) -> object:
+        for at, record in enumerate(records):
+            if isinstance(record, Observation) and record.id == POISON:
+                step(self, records[:at], positions[:at])
+                raise ZeroDivisionError("an engine with a defect")
+        return step(self, records, positions)
+
+    monkeypatch.setattr(Engine, "step", raising)
+
+
+def new_world(seed: int) -> World:
+    return World(
+        {p: list(log) for p, log in logs().items()},
+        lambda partition: WatchFold(CONFIG, TOPICS, partition),
+        seed,
+        TOPICS.state,
+    )
+
+
+def told(world: World, partition: int, topic: str) -> list[bytes]:
+    """Values that were committed to a topic by one partition, in order."""
+    return [send.value or b"" for send in world.logs[partition].outputs if send.topic == topic]
+
+
+def final_state(world: World, partition: int) -> dict[str, dict[str, bytes]]:
+    """Snapshots of all scopes as a restore would find them."""
+    newest = dict(world.logs[partition].state)
+    fold = WatchFold(CONFIG, TOPICS, partition)
+    fold.restore([(key, value) for key, value in newest.items() if value is not None])
+    assert fold.next == fold.done == len(world.logs[partition].records)
+    fold.engine.validate_state()
+    return {key: fold.engine.snapshot(key) for key in sorted(fold.engine.scopes)}
+
+
+async def undisturbed() -> World:
+    world = new_world(0)
+    await Driver(world).make_peace()
+    return world
+
+
+@cache
+def expected() -> World:
+    return asyncio.run(undisturbed())
+
+
+def test_the_undisturbed_run_holds_what_the_others_are_compared_with() -> None:
+    world = expected()
+    alerts = [told(world, partition, TOPICS.alerts) for partition in world.logs]
+    assert all(len(found) > 10 for found in alerts)
+    reasons = Counter(
+        letter.split(b'"reason":"')[1].split(b'"')[0]
+        for p in world.logs
+        for letter in told(world, p, TOPICS.dead_letters)
+    )
+    assert reasons[b"engine_error"] == 3 and reasons[b"not_msgpack"] > 5
+    assert all(final_state(world, partition) for partition in world.logs)
+
+
+async def disturbed(seed: int) -> tuple[World, Counter[str]]:
+    world = new_world(seed)
+    driver = Driver(world)
+    await driver.play(2500)
+    await driver.make_peace()
+    return world, driver.happened
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_history_of_faults_changes_what_is_published_or_kept(seed: int) -> None:
+    world, happened = asyncio.run(disturbed(seed))
+    print(f"seed {seed}: {dict(happened)}")
+    for partition in world.logs:
+        for topic in (TOPICS.alerts, TOPICS.alert_state, TOPICS.summaries, TOPICS.dead_letters):
+            assert told(world, partition, topic) == told(expected(), partition, topic), (seed, partition, topic)
+        assert final_state(world, partition) == final_state(expected(), partition), (seed, partition)
