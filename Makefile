@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+ROUNDS ?= 20
+SECONDS ?= 40
+SEED ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 DEV := $(VENV)/.installed-dev
@@ -15,7 +18,7 @@ PIP_INSTALL = $(PY) -m pip install --quiet --editable
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo kafka test browser broker lint format schemas bench install clean
+.PHONY: help chaos demo kafka test browser broker lint format schemas bench install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +50,9 @@ broker: $(DEV)
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$java maven openssl >/dev/null; \
 	fi
 	@$(PY) -m tests.kafka.broker --prepare
+
+chaos: $(DEV) broker ## rounds of faults on a real Kafka (ROUNDS=20 SECONDS=40 SEED=1)
+	$(PY) -m tests.kafka.chaos --rounds $(ROUNDS) --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(DEV) ## ruff and mypy
 	$(PY) -m ruff check .

@@ -58,8 +58,9 @@ class Driver:
         world.rebalance()
         for _ in range(PEACE_STEPS):
             await world.settle()
-            if not world.processes:  # a process that found itself fenced
-                world.start()
+            if world.logs.keys() - {p for process in world.processes for p in process.mine}:  # one found itself fenced
+                if not world.processes:
+                    world.start()
                 world.rebalance()
             for process in list(world.processes):
                 for partition in sorted(process.mine):

@@ -22,7 +22,7 @@ from .world import Record, World
 
 TOPICS = TopicSettings()
 CONFIG = Config(signals=SETTINGS.signals, watch=SETTINGS.watch, links=SETTINGS.links, runbook_url=SETTINGS.runbook_url)
-SEEDS = range(int(os.environ.get("LONGSHORE_SIMULATIONS", "12")))
+SEEDS = range(int(os.environ.get("LONGSHORE_SIMULATIONS", "8")))
 #: an id at which the engine is made to raise
 POISON = "poison"
 

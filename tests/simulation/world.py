@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -15,6 +16,8 @@ from prometheus_client import CollectorRegistry
 #: a process that waits longer than this many turns of the loop is stuck
 QUIET_TURNS = 40
 INTERVALS = Intervals(publish_s=3.0, state_s=8.0)
+#: what one read gives at most
+READ_RECORDS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,19 @@ class World:
     """Logs by partition, processes, and the clock."""
 
     def __init__(
-        self, logs: dict[int, list[Record]], make_fold: Callable[[int], Fold], seed: int, state_topic: str
+        self,
+        logs: dict[int, list[Record]],
+        make_fold: Callable[[int], Fold],
+        seed: int,
+        state_topic: str,
+        *,
+        pulls: bool = False,
     ) -> None:
         self.logs = {partition: Log(records) for partition, records in logs.items()}
         self.make_fold = make_fold
         self.random = random.Random(seed)
         self.state_topic = state_topic
+        self.pulls = pulls
         self.now_s = 0.0
         self.generation = 0
         self.questions: list[Question] = []
@@ -175,7 +185,7 @@ class Process:
         self.tasks: list[asyncio.Task[None]] = []
         self.exit_codes: list[int] = []
         meters = Meters("watch", TopicSettings(), CollectorRegistry())
-        self.stage = Stage(self, world.make_fold, INTERVALS, meters, lambda: world.now_s)
+        self.stage = Stage(self, world.make_fold, INTERVALS, meters, lambda: world.now_s, pulls=world.pulls)
 
     def generation(self) -> int:
         """See `ownership.Cluster`: what this process knows of it."""
@@ -198,6 +208,13 @@ class Process:
             if value is not None:
                 newest[key] = value
         return SimulatedSession(self.world, self, partition, epoch), list(newest.items())
+
+    async def read(self, partition: int, offset: int) -> list[Record]:
+        """See `ownership.Cluster`."""
+        await self.world.ask(self, "read on")
+        log = self.world.logs[partition]
+        place = bisect_left(log.records, offset, key=lambda record: record.offset)
+        return log.records[place : place + READ_RECORDS]
 
     async def first_offset(self, partition: int) -> int:
         """See `ownership.Cluster`."""
@@ -242,11 +259,12 @@ class Process:
     def deliver(self, partition: int, count: int, skip: int = 0) -> None:
         """Give the stage the next records of a partition; `skip`: so many too late (a defect of consumers)."""
         log = self.world.logs[partition]
-        at = max(self.positions.get(partition, 0), log.first) + skip
-        batch = log.records[at : at + count]
+        at = max(self.positions.get(partition, 0), log.first)
+        place = bisect_left(log.records, at, key=lambda record: record.offset) + skip
+        batch = log.records[place : place + count]
         if not batch or partition in self.busy:
             return
-        self.positions[partition] = at + len(batch)
+        self.positions[partition] = batch[-1].offset + 1
         self.busy.add(partition)
 
         async def take() -> None:

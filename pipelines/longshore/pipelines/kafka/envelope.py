@@ -1,10 +1,10 @@
-"""Keys and headers of records: CloudEvents in binary mode, sources and sequences."""
+"""Keys and headers of records: CloudEvents in binary mode, and where a record comes from."""
 
 from datetime import UTC, datetime
 
 from longshore.schemas import Alert, Page
 
-from .fold import SEQUENCE, Headers
+from .fold import POSITION, Headers
 
 JSON = b"application/json"
 
@@ -22,10 +22,10 @@ def cloud_event(kind: str, id_: str, time_ms: int, source: str) -> list[tuple[st
     ]
 
 
-def alert_headers(alert: Alert, partition: int, sequence: int) -> Headers:
-    """Headers of an alert; `sequence`: alerts that the partition has published before."""
+def alert_headers(alert: Alert, partition: int, offset: int) -> Headers:
+    """Headers of an alert that a record of `calls` caused."""
     event = cloud_event("alert", alert.id, alert.time, alert.scope.strip("/"))
-    return [*event, (SEQUENCE, f"{partition}/{sequence}".encode())]
+    return [*event, (POSITION, f"{partition}/{offset}".encode())]
 
 
 def page_headers(page: Page) -> Headers:

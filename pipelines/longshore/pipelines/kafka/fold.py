@@ -11,8 +11,8 @@ from typing import Protocol, TypeAlias
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 #: header of records on `calls`: where the call came from, "<topic id>/<partition>/<offset>/<index in the record>"
 SOURCE = "longshore-source"
-#: header of records on `alerts`: "<partition of calls>/<how many alerts that partition has published before>"
-SEQUENCE = "longshore-sequence"
+#: header of records on `alerts`: partition and offset of the record of `calls` that caused it
+POSITION = "longshore-position"
 #: beyond every offset
 NEVER = 2**62
 

@@ -1,7 +1,8 @@
 """The fold of the partition of `alerts`: the page gate, its ledger, and the end of what is kept of old incidents.
 
-`alerts` is written in transactions, so its offsets have holes. That nothing is missing is told by the sequence which
-every partition of `calls` counts on its alerts. The gate's state is small: it is written whole with every position.
+`alerts` is written in transactions, so its offsets have holes, and nothing in a record tells whether another one is
+missing before it. Hence its owner reads the log itself, in order (`ownership.Stage` with `pulls`). The gate's state is
+small: it is written whole with every position.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from msgspec import Struct
 from ..config import Config
 from ..watch.gate import Gate
 from .envelope import page_headers
-from .fold import NEVER, SEQUENCE, Incoming, Send, UnreadableState
+from .fold import NEVER, Incoming, Send, UnreadableState
 from .settings import TopicSettings
 
 STATE = b"#gate"
@@ -31,8 +32,6 @@ class GatePart(Struct, array_like=True):
     """Everything that the gate's stage remembers."""
 
     next: int
-    #: partition of `calls` -> alerts of it that were taken
-    sequences: dict[int, int]
     gate: bytes
     #: resolved incidents and when they were, oldest first
     resolved: list[tuple[str, int]]
@@ -51,7 +50,6 @@ class GateFold:
         self._topics = topics
         self._partition = partition
         self._payload = config.dead_letters.payload
-        self._sequences: dict[int, int] = {}
         self._resolved: list[tuple[str, int]] = []
         self._heard: dict[str, int] = {}
         self._heard_saved_ms = 0
@@ -69,7 +67,7 @@ class GateFold:
         except msgspec.MsgspecError as error:
             raise UnreadableState(f"{self._topics.gate_state} holds no state of a page gate: {error}") from None
         self.next = self.done = self._published = part.next
-        self._sequences, self._resolved, self._heard = part.sequences, part.resolved, part.heard
+        self._resolved, self._heard = part.resolved, part.heard
 
     def begin(self, first: int, done: int) -> None:
         """Begin at `first`."""
@@ -79,22 +77,12 @@ class GateFold:
     def skip(self, first: int) -> None:
         """Go on at `first`: alerts before it are gone."""
         self.next = first
-        self._sequences.clear()
 
     def be_careful(self, until: int, set_aside: Iterable[int]) -> None:
         """Nothing is taken in batches here."""
 
     def reach(self, records: Sequence[Incoming]) -> int:
-        """Up to the first alert whose partition of `calls` has published others before it that were not taken."""
-        assert self.next is not None
-        wanted = dict(self._sequences)
-        for place, record in enumerate(records):
-            origin = _origin(record)
-            if origin is not None and record.offset >= self.next:
-                partition, sequence = origin
-                if sequence > wanted.get(partition, sequence):
-                    return place
-                wanted[partition] = sequence + 1
+        """All of them: they come from a reader that leaves nothing out."""
         return len(records)
 
     def take(self, records: Sequence[Incoming]) -> None:
@@ -104,9 +92,6 @@ class GateFold:
             if record.offset < self.next:
                 continue
             self.next = record.offset + 1
-            origin = _origin(record)
-            if origin is not None:
-                self._sequences[origin[0]] = origin[1] + 1
             try:
                 alert = decode_result(record.value or b"")
                 if not isinstance(alert, Alert):
@@ -149,7 +134,7 @@ class GateFold:
             return []
         sends, self._pending = self._pending, []
         self.done = self._published = self.next
-        part = GatePart(self.next, self._sequences, self.gate.snapshot(), self._resolved, self._heard)
+        part = GatePart(self.next, self.gate.snapshot(), self._resolved, self._heard)
         return [*sends, Send(self._topics.gate_state, STATE, msgspec.msgpack.encode(part), self._partition)]
 
     def oldest_change(self) -> int:
@@ -175,13 +160,3 @@ class GateFold:
         while self._resolved and (now - self._resolved[0][1] > KEPT_MS or len(self._resolved) > MAX_RESOLVED):
             key, _ = self._resolved.pop(0)
             self._pending.append(Send(self._topics.alert_state, key.encode(), None))
-
-
-def _origin(record: Incoming) -> tuple[int, int] | None:
-    """Partition and sequence of an alert; None where something else wrote it."""
-    header = next((value for name, value in record.headers if name == SEQUENCE), None)
-    try:
-        partition, sequence = (header or b"").decode().split("/")
-        return int(partition), int(sequence)
-    except ValueError:
-        return None

@@ -9,6 +9,9 @@ from typing import NoReturn
 from faust.types import TP
 
 from .clients import faust_credentials
+from .fold import Incoming
+from .log_reader import LogReader, ReadFailed
+from .ownership import WriteFailed
 from .settings import KafkaSettings, Stage
 from .transactions import Transactions, offsets_from, open_session, read_state
 from .transport import BatchApp
@@ -87,6 +90,7 @@ class FaustCluster:
         self._topic = topic
         self._state_topic = state_topic
         self._warm_from_ms = warm_from_ms
+        self._reader = LogReader(settings, topic)
 
     def generation(self) -> int:
         """See `ownership.Cluster`."""
@@ -104,6 +108,17 @@ class FaustCluster:
         except BaseException:
             await session.close()
             raise
+
+    async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
+        """See `ownership.Cluster`."""
+        try:
+            return await self._reader.read(partition, offset)
+        except ReadFailed as error:
+            raise WriteFailed(str(error)) from None
+
+    async def close(self) -> None:
+        """Disconnect what reads beside the group."""
+        await self._reader.stop()
 
     async def first_offset(self, partition: int) -> int:
         """See `ownership.Cluster`."""

@@ -71,6 +71,9 @@ class Cluster(Protocol):
     async def open(self, partition: int) -> tuple[Session, list[tuple[bytes, bytes | None]]]:
         """Fence the previous owner of a partition, then read all of its state. Raises WriteFailed."""
 
+    async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
+        """Committed records from an offset on, in order and without waiting; none at the end. Raises WriteFailed."""
+
     async def first_offset(self, partition: int) -> int:
         """Where the log of a partition begins now."""
 
@@ -117,7 +120,12 @@ class Intervals:
 
 
 class Stage:
-    """All partitions of one stage that this process owns."""
+    """All partitions of one stage that this process owns.
+
+    `pulls`: the log has holes (it is written in transactions), so that nobody can tell from offsets whether the
+    consumer of the group has left something out. What it gives only says that there is something to read, and
+    partitions are restored when they are assigned, not when their first record comes.
+    """
 
     def __init__(
         self,
@@ -126,6 +134,8 @@ class Stage:
         intervals: Intervals,
         meters: Meters,
         clock: Callable[[], float],
+        *,
+        pulls: bool = False,
     ) -> None:
         self.owned: dict[int, Owned] = {}
         self._cluster = cluster
@@ -133,6 +143,8 @@ class Stage:
         self._intervals = intervals
         self._meters = meters
         self._clock = clock
+        self._pulls = pulls
+        self._mine: set[int] = set()
         self._opening: dict[int, asyncio.Lock] = {}
         #: partition -> (offset before which records are taken one by one, offsets to set aside)
         self._careful: dict[int, tuple[int, set[int]]] = {}
@@ -146,6 +158,9 @@ class Stage:
         owned = await self._own(partition, generation)
         if owned is None:
             return
+        if self._pulls:
+            await self._pull(owned)
+            return
         fits = owned.fold.reach(records)
         if fits:
             owned.wanted, owned.seeks = None, 0
@@ -153,9 +168,22 @@ class Stage:
         if fits < len(records) and self.owned.get(partition) is owned:
             await self._go_back(owned)
 
+    async def _pull(self, owned: Owned) -> None:
+        """Read the log from where the fold stands to its end."""
+        while not owned.dropped and owned.fold.next is not None:
+            try:
+                records = await self._cluster.read(owned.partition, owned.fold.next)
+            except WriteFailed as error:
+                log.warning("partition %d: %s", owned.partition, error)
+                return
+            if not records or owned.dropped:
+                return
+            await self._apply(owned, records)
+
     async def assigned(self, partitions: set[int]) -> None:
         """The group has a new generation, in which these partitions are ours."""
         generation = self._cluster.generation()
+        self._mine = partitions
         for partition, owned in list(self.owned.items()):
             if partition in partitions and owned.generation in (generation - 1, generation):
                 owned.generation = generation  # nobody else can have owned it in between
@@ -175,13 +203,18 @@ class Stage:
 
     async def tick(self) -> None:
         """Whatever is due: outputs, state, and seeks that led to nothing. To be called a few times a second."""
+        if self._pulls and not self._cluster.rebalancing():
+            for partition in sorted(self._mine - self.owned.keys()):
+                await self._own(partition, self._cluster.generation())
         now = self._clock()
-        due = []
+        due: list[tuple[Owned, int | None]] = []
         for owned in list(self.owned.values()):
             fold = owned.fold
             if fold.next is None or owned.generation != self._cluster.generation() or self._cluster.rebalancing():
                 continue
             owned.clock.append((now, fold.next))
+            if self._pulls:
+                await self._pull(owned)
             if owned.wanted is not None and owned.wanted == fold.next and now - owned.sought_s >= SEEK_PATIENCE_S:
                 await self._go_back(owned)
             before = self._old(owned, now)
@@ -190,8 +223,8 @@ class Stage:
             waited = now - owned.published_s
             urgent = fold.urgent and waited >= URGENT_INTERVAL_S
             if before is not None or urgent or waited >= self._intervals.publish_s:
-                due.append(self._write(owned, before))
-        await asyncio.gather(*due)
+                due.append((owned, before))
+        await asyncio.gather(*(self._write(owned, before) for owned, before in due))
 
     def _old(self, owned: Owned, now: float) -> int | None:
         """The offset below which changes are so old that their state is written; None: none is due."""

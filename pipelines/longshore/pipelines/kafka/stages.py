@@ -207,6 +207,7 @@ class GatePart(FoldPart):
         """Also disconnect the reader."""
         await super().stop()
         await self._reader.stop()
+        await self._cluster.close()
 
     def note(self) -> None:
         """Also the ledger."""
@@ -231,6 +232,6 @@ def make_part(
         watch = WatchPart(topic, cluster, meters, owner)
         return watch, {topic: watch.take}
     intervals = Intervals(GATE_PUBLISH_S, kafka.state_interval_s)
-    owner = Stage(cluster, lambda n: GateFold(config, topics, n), intervals, meters, time.monotonic)
+    owner = Stage(cluster, lambda n: GateFold(config, topics, n), intervals, meters, time.monotonic, pulls=True)
     gate = GatePart(config, topic, cluster, meters, owner)
     return gate, {topic: gate.take}

@@ -43,8 +43,6 @@ class Done(Struct, array_like=True, frozen=True):
     """The marker `done`."""
 
     next: int
-    #: alerts published so far
-    alerts: int
 
 
 class Base(Struct, array_like=True, frozen=True):
@@ -80,7 +78,6 @@ class WatchFold:
         self._topics = topics
         self._partition = partition
         self._payload = config.dead_letters.payload
-        self._alerts = 0
         #: offset of the record that caused it, and what is to be sent
         self._pending: list[tuple[int, Send]] = []
         self._published = -1
@@ -106,7 +103,7 @@ class WatchFold:
 
     def _restore(self, done: bytes, base: bytes | None, newest: dict[bytes, bytes | None]) -> None:
         marker = msgspec.msgpack.decode(done, type=Done)
-        self.done, self._alerts = marker.next, marker.alerts
+        self.done = marker.next
         if base is None:
             return
         start = msgspec.msgpack.decode(base, type=Base)
@@ -185,7 +182,7 @@ class WatchFold:
         self._epochs.append((self.next, self._marks.copy()))
         if len(self._epochs) > MAX_EPOCHS:
             self._epochs = self._epochs[::2]
-        marker = msgspec.msgpack.encode(Done(self.done, self._alerts))
+        marker = msgspec.msgpack.encode(Done(self.done))
         return [*sends, Send(self._topics.state, DONE, marker, self._partition)]
 
     def state(self, before: int, limit_bytes: int) -> list[Send]:
@@ -264,12 +261,9 @@ class WatchFold:
                 self._set_aside(output.position, output.record)
 
     def _alert(self, position: int, alert: Alert) -> None:
-        if position < self.done:
-            return
         key, data = alert.dedup_key.encode(), encode(alert)
-        headers = alert_headers(alert, self._partition, self._alerts)
-        self._alerts += 1
-        self.urgent = True
+        headers = alert_headers(alert, self._partition, position)
+        self.urgent |= position >= self.done
         self._add(position, Send(self._topics.alerts, key, data, headers=headers))
         self._add(position, Send(self._topics.alert_state, key, data, headers=headers))
 

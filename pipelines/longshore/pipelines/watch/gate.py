@@ -108,7 +108,7 @@ class Gate:
             pages += self._resolve(alert)
         elif alert.dedup_key in state.page_of:
             pages += self._update(alert)
-        elif not over and self._is_candidate(alert):
+        elif not over and self.is_candidate(alert):
             state.waiting[alert.dedup_key] = alert
             if len(state.waiting) > MAX_OPEN:
                 del state.waiting[next(iter(state.waiting))]
@@ -146,6 +146,12 @@ class Gate:
     def h(self) -> float:
         """The controller now."""
         return self._fallen(self.state.h, self.state.h_time, self.state.time)
+
+    def is_candidate(self, alert: Alert) -> bool:
+        """May an open incident that says this interrupt a person, as far as the budget allows?"""
+        if alert.announced or alert.muted:
+            return False
+        return alert.severity == "critical" or (alert.floor_passed and math.log(alert.level) >= self._page_nats)
 
     def ledger(self) -> Ledger:
         """The audit now."""
@@ -231,11 +237,6 @@ class Gate:
         if alert.severity == "critical":
             return below
         return min(below, math.log(alert.level) - self._page_nats)
-
-    def _is_candidate(self, alert: Alert) -> bool:
-        if alert.announced or alert.muted:
-            return False
-        return alert.severity == "critical" or (alert.floor_passed and math.log(alert.level) >= self._page_nats)
 
     def _release(self) -> list[Page]:
         """Page, or join to a page, every waiting incident that may; oldest first."""

@@ -1,0 +1,137 @@
+"""What a raw record becomes: a measured call of its scope, a control where it may come from, or a dead letter."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+from longshore.pipelines.config import Config
+from longshore.pipelines.kafka.fold import SOURCE, Send
+from longshore.pipelines.kafka.incoming import Marks, measured
+from longshore.pipelines.kafka.normalise import Normaliser
+from longshore.schemas import (
+    Accept,
+    Confirm,
+    Deploy,
+    ModelCall,
+    Mute,
+    Observation,
+    Score,
+    decode_observation,
+    encode,
+)
+
+from tests.simulation.world import Record
+
+RAW, CONTROL = "longshore.raw", "longshore.control"
+PARTITIONS = 12
+NOW_MS = 1_767_571_200_000
+NORMALISER = Normaliser(Config(), {RAW: "raw-id", CONTROL: "control-id"}, PARTITIONS)
+CALL = ModelCall(id="c-1", time=NOW_MS, app="shop", route="ask", input_text="my secret word", latency_ms=12.0)
+PRIVILEGED = [
+    Deploy(time=NOW_MS, app="shop", what="x"),
+    Accept(time=NOW_MS, app="shop"),
+    Confirm(time=NOW_MS, app="shop", dedup_key="k"),
+    Mute(time=NOW_MS, app="shop", until=NOW_MS + 1),
+]
+
+
+def sends(value: bytes | None, topic: str = RAW, offset: int = 7, timestamp: int = NOW_MS) -> list[Send]:
+    return NORMALISER.sends(topic, 3, Record(offset, None, value, (), timestamp))
+
+
+def letter(value: bytes | None, topic: str = RAW) -> dict[str, Any]:
+    [send] = sends(value, topic)
+    assert send.topic == "longshore.dead-letters"
+    record: dict[str, Any] = json.loads(send.value or b"")
+    assert record["position"] == f"{topic}/3/7" and "payload" not in record
+    return record
+
+
+def test_a_call_is_measured_and_keyed_by_its_scope_without_its_text() -> None:
+    [send] = sends(encode(CALL))
+    assert (send.topic, send.key) == ("longshore.calls", b"/shop/default/ask")
+    observation = decode_observation(send.value or b"")
+    assert observation.received == NOW_MS and observation.source == ("raw-id", 3, 7, 0)
+    assert b"secret" not in (send.value or b"")
+    assert send.headers == ((SOURCE, b"raw-id/3/7/0"),)
+
+
+def test_the_partition_of_a_scope_is_what_every_kafka_client_would_choose() -> None:
+    for k in range(200):
+        [send] = sends(encode(ModelCall(id="c", time=NOW_MS, app=f"app-{k}")))
+        every = list(range(PARTITIONS))
+        assert send.partition == DefaultPartitioner()(send.key, every, every)
+
+
+@pytest.mark.parametrize("control", PRIVILEGED, ids=lambda control: type(control).__name__)
+def test_who_may_only_send_telemetry_can_neither_mute_nor_accept(control: Any) -> None:
+    assert letter(encode(control))["reason"] == "not_allowed"
+    [send] = sends(encode(control), CONTROL)
+    assert send.topic == "longshore.calls" and send.key == b"/shop/default/default"
+
+
+def test_a_model_call_is_not_taken_from_the_control_topic() -> None:
+    assert letter(encode(CALL), CONTROL)["reason"] == "not_allowed"
+
+
+def test_a_score_may_come_from_anywhere_but_names_one_scope() -> None:
+    score = Score(time=NOW_MS, app="shop", call_id="c-1", name="helpful", value=1.0, evaluator="judge")
+    for topic in (RAW, CONTROL):
+        [send] = sends(encode(score), topic)
+        assert send.topic == "longshore.calls"
+    everywhere = Score(time=NOW_MS, app="shop", route="*", call_id="c", name="n", value=1.0, evaluator="e")
+    assert letter(encode(everywhere))["reason"] == "no_scope"
+
+
+def test_a_control_for_every_route_goes_to_every_partition() -> None:
+    found = sends(encode(Deploy(time=NOW_MS, app="shop", route="*", what="release")), CONTROL)
+    assert [send.partition for send in found] == list(range(PARTITIONS))
+    assert len({send.headers for send in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "not_json"),
+        (b"", "not_json"),
+        (b"\x00\x00\x00\x00\x07" + b"avro", "not_json"),
+        (bytes(range(256)), "not_json"),
+        (gzip.compress(encode(CALL)), "not_utf8"),
+        (b'{"schema":"model_call/1","id":"x","time":1,"app":"a"', "not_json"),
+        (b'{"schema":"model_call/9","id":"x","time":1,"app":"a"}', "unknown_schema"),
+        (b'{"schema":"model_call/1","id":"x","time":1}', "missing_field"),
+        (b'{"schema":"model_call/1","id":"x","time":1,"app":"a","latency_ms":"fast"}', "wrong_type"),
+        (b'{"schema":"model_call/1","id":"x","time":1,"app":"a","latency_ms":-1}', "negative"),
+        (b"[" * 100_000, "too_deep"),
+        (b'{"schema":"model_call/1","id":"' + b"x" * (9 << 20) + b'"}', "too_large"),
+        (encode(ModelCall(id="c", time=NOW_MS + 3 * 86_400_000, app="a")), "time_ahead"),
+        (encode(ModelCall(id="c", time=NOW_MS, app="a" * 2000)), "key_too_long"),
+    ],
+)
+def test_poison_becomes_a_dead_letter_with_its_reason_and_without_its_bytes(value: bytes | None, reason: str) -> None:
+    found = letter(value)
+    assert found["reason"] == reason
+    assert found["size"] == len(value or b"") and len(found["sha256"]) == 64
+
+
+def test_what_confluents_serializers_write_is_named_as_such() -> None:
+    assert "Confluent" in letter(b"\x00\x00\x00\x00\x07avro")["detail"]
+
+
+def test_the_bytes_are_kept_only_where_that_is_configured() -> None:
+    config = Config(dead_letters=type(Config().dead_letters)(payload=True))
+    [send] = Normaliser(config, {RAW: "id"}, 3).sends(RAW, 0, Record(0, None, b"rubbish"))
+    assert json.loads(send.value or b"")["payload"]
+
+
+def test_watch_takes_what_normalise_sends_and_each_source_record_once() -> None:
+    marks = Marks()
+    records = []
+    for k, offset in enumerate((5, 6, 7, 6, 7, 8)):  # normalise began again at 6
+        [send] = sends(encode(ModelCall(id=f"c-{offset}", time=NOW_MS, app="shop")), offset=offset)
+        records.append(Record(k, send.key, send.value, send.headers))
+    fresh = [record for record in records if not marks.repeats(record)]
+    found = [measured(record) for record in fresh]
+    assert [call.id for call in found if isinstance(call, Observation)] == ["c-5", "c-6", "c-7", "c-8"]

@@ -1,0 +1,114 @@
+"""Whatever happens to the processes of the page gate, every page is sent once, as one undisturbed process would."""
+
+import asyncio
+from functools import cache
+
+import pytest
+from longshore.pipelines.config import Config
+from longshore.pipelines.kafka.gate_fold import KEPT_MS, SILENT_MS, GateFold
+from longshore.pipelines.kafka.settings import TopicSettings
+from longshore.pipelines.watch.settings import BudgetSettings
+from longshore.schemas import Alert, Page, decode_result, encode
+from msgspec.structs import replace
+
+from tests.pipelines.watch.eventful import SETTINGS, eventful, merged
+from tests.pipelines.watch.streams import run
+
+from .driver import Driver
+from .world import Record, World
+
+TOPICS = TopicSettings()
+CONFIG = Config(budget=BudgetSettings(pages_per_week=20, calls_per_week=1000))
+
+
+@cache
+def alerts() -> tuple[Alert, ...]:
+    return tuple(run(merged(eventful()), SETTINGS, batch=500).alerts)
+
+
+@cache
+def log() -> tuple[Record, ...]:
+    """Alerts, with the holes that the markers of transactions leave."""
+    made: list[Record] = []
+    offset = 0
+    for k, alert in enumerate(alerts()):
+        made.append(Record(offset, alert.dedup_key.encode(), encode(alert)))
+        offset += 2 if k % 3 == 0 else 1
+        if k % 40 == 20:
+            made.append(Record(offset, b"x", b"rubbish"))
+            offset += 1
+    return tuple(made)
+
+
+def new_world(seed: int) -> World:
+    return World(
+        {0: list(log())}, lambda partition: GateFold(CONFIG, TOPICS, partition), seed, TOPICS.gate_state, pulls=True
+    )
+
+
+async def played(seed: int | None) -> World:
+    world = new_world(seed or 0)
+    driver = Driver(world)
+    if seed is not None:
+        await driver.play(1200)
+    await driver.make_peace()
+    return world
+
+
+@cache
+def expected() -> World:
+    return asyncio.run(played(None))
+
+
+def told(world: World) -> list[tuple[str, bytes | None, bytes | None]]:
+    return [(send.topic, send.key, send.value) for send in world.logs[0].outputs]
+
+
+def test_the_undisturbed_run_pages_and_sets_rubbish_aside() -> None:
+    found = told(expected())
+    pages = [decode_result(value or b"") for topic, _, value in found if topic == TOPICS.pages]
+    assert {page.status for page in pages if isinstance(page, Page)} == {"trigger", "update", "resolve"}
+    assert sum(topic == TOPICS.dead_letters for topic, _, _ in found) > 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_history_of_faults_changes_a_page(seed: int) -> None:
+    world = asyncio.run(played(seed))
+    assert told(world) == told(expected())
+    assert dict(world.logs[0].state) == dict(expected().logs[0].state)
+
+
+def fold_with_a_page() -> tuple[GateFold, Alert]:
+    fold = GateFold(CONFIG, TOPICS, 0)
+    fold.begin(0, 0)
+    alert = next(alert for alert in alerts() if fold.gate.is_candidate(alert) and alert.status != "resolve")
+    fold.take([Record(0, alert.dedup_key.encode(), encode(alert))])
+    assert [send.topic for send in fold.publish()] == [TOPICS.pages, TOPICS.gate_state]
+    return fold, alert
+
+
+def test_a_page_of_which_nothing_was_heard_for_a_day_ends_as_expired() -> None:
+    fold, alert = fold_with_a_page()
+    now_ms = 5_000_000_000_000
+    fold.expire(now_ms)
+    fold.expire(now_ms + SILENT_MS - 1)
+    fold.hear([(alert.scope, alert.time)], now_ms + SILENT_MS - 1)
+    fold.expire(now_ms + SILENT_MS + 1)
+    assert not fold.urgent, "it was heard of in between"
+    state = [send for send in fold.publish() if send.topic == TOPICS.gate_state]
+    restored = GateFold(CONFIG, TOPICS, 0)
+    restored.restore([(send.key or b"", send.value) for send in state])
+    restored.expire(now_ms + 2 * SILENT_MS + 1)
+    [page] = [decode_result(send.value or b"") for send in restored.publish() if send.topic == TOPICS.pages]
+    assert isinstance(page, Page) and (page.status, page.expired) == ("resolve", True)
+
+
+def test_an_incident_that_ended_long_ago_leaves_the_compacted_topic() -> None:
+    fold = GateFold(CONFIG, TOPICS, 0)
+    fold.begin(0, 0)
+    ended = next(alert for alert in alerts() if alert.status == "resolve")
+    later = replace(alerts()[0], dedup_key="later", time=ended.time + KEPT_MS + 1)
+    for k, alert in enumerate((ended, later)):
+        fold.take([Record(k, alert.dedup_key.encode(), encode(alert))])
+    tombstones = [send for send in fold.publish() if send.topic == TOPICS.alert_state]
+    assert [(send.key, send.value) for send in tombstones] == [(ended.dedup_key.encode(), None)]
