@@ -47,6 +47,7 @@ class WorkerProcess:
     stage: str
     config: Path
     log: Path
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     stopped_until_s: float = 0.0
     wanted: bool = True
@@ -58,7 +59,7 @@ class WorkerProcess:
         command = [sys.executable, "-m", "longshore.pipelines.cli", "worker"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--stages", self.stage, "--config", str(self.config)],
+                [*command, "--stages", self.stage, "--config", str(self.config), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -130,10 +131,10 @@ class Fleet:
             admin.wait_for_topics([*config.kafka.topics.raw, config.kafka.topics.calls, config.kafka.topics.state])
         return cls(broker, folder, name, path, config)
 
-    def add(self, stage: str) -> WorkerProcess:
+    def add(self, stage: str, *options: str) -> WorkerProcess:
         """One more worker."""
         log = self.folder / f"{self.name}-{stage}-{len(self.workers)}.log"
-        worker = WorkerProcess(stage, self.config_path, log)
+        worker = WorkerProcess(stage, self.config_path, log, options)
         self.workers.append(worker)
         worker.start()
         return worker
@@ -159,9 +160,9 @@ class Fleet:
                 worker.process.wait()
                 worker.process = None
 
-    def producer(self) -> Any:
+    def producer(self, **options: Any) -> Any:
         """kafka-python's producer."""
-        return KafkaProducer(**python_client(self.config.kafka), linger_ms=5, delivery_timeout_ms=120_000)
+        return KafkaProducer(**python_client(self.config.kafka), linger_ms=5, delivery_timeout_ms=120_000, **options)
 
     def emit(self, producer: Any, call: ModelCall) -> None:
         """One call to the raw topic, keyed by its scope."""

@@ -12,7 +12,7 @@ from .replay import replay
 from .simulate import simulate
 
 #: commands whose modules need the extra `worker`: loaded when they are asked for
-LATE = {"worker": "worker", "topics": "topics"}
+LATE = {name: name for name in ("dlq", "lag", "state", "topics", "worker")}
 
 
 class Commands(click.Group):

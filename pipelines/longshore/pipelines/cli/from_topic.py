@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kafka.errors import KafkaError
-from longshore.pipelines.kafka.backtest import Bound, CallsReader, TopicUnreadable
-from longshore.pipelines.kafka.clients import ClientError, explain
+from longshore.pipelines.kafka.backtest import Bound, CallsReader
 from longshore.pipelines.kafka.settings import KafkaSettings
 from longshore.pipelines.replay import Replay
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .broker import reading
 from .common import errors, fail
 from .times import parse_time
 
@@ -21,25 +20,11 @@ LONG_RECORDS = 20_000
 def replay_topic(runner: Replay, settings: KafkaSettings, since: str | None, until: str | None) -> None:
     """Feed a backtest from the topic `calls`; ends with what to do where it cannot be read."""
     begin, end = bound("--since", since), bound("--until", until)
-    with calls_reader(settings, begin, end) as reader, _bar(reader.total) as progress:
-        for span in reader.spans:
-            runner.feed(reader.read(span, progress), span.partition)
-
-
-@contextmanager
-def calls_reader(settings: KafkaSettings, since: Bound | None, until: Bound | None) -> Iterator[CallsReader]:
-    """A reader of `calls`; ends with what to do where it cannot be read."""
-    reader = None
-    try:
-        reader = CallsReader(settings, since, until)
-        yield reader
-    except TopicUnreadable as error:
-        fail(str(error))
-    except (KafkaError, ClientError) as error:
-        fail(explain(error, settings))
-    finally:
-        if reader is not None:
-            reader.close()
+    with reading(settings) as consumer:
+        reader = CallsReader(settings, consumer, begin, end)
+        with _bar(reader.total) as progress:
+            for span in reader.spans:
+                runner.feed(reader.read(span, progress), span.partition)
 
 
 def bound(option: str, text: str | None) -> Bound | None:

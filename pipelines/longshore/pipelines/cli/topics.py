@@ -1,34 +1,14 @@
 """`longshore topics`: the topics of the Kafka runtime."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 from longshore.pipelines.kafka.acl import control_acl_problem
-from longshore.pipelines.kafka.clients import ClientError, explain, python_client
-from longshore.pipelines.kafka.settings import KafkaSettings
 from longshore.pipelines.kafka.topics import apply as apply_topics
 from longshore.pipelines.kafka.topics import problems
 
-from .common import FINDING, config_option, console, fail, json_option, print_json, read_config
-
-
-@contextmanager
-def admin_of(settings: KafkaSettings) -> Iterator[Any]:
-    """A connection for administration; ends with what to do where there is none, or a request is refused."""
-    admin = None
-    try:
-        admin = KafkaAdminClient(**python_client(settings))
-        yield admin
-    except (KafkaError, ClientError) as error:
-        fail(explain(error, settings))
-    finally:
-        if admin is not None:
-            admin.close()
+from .broker import administration
+from .common import FINDING, config_option, console, json_option, print_json, read_config
 
 
 @click.group()
@@ -45,7 +25,7 @@ def apply(config_path: Path | None, as_json: bool) -> None:
     Never touches data or partitions.
     """
     settings = read_config(config_path).kafka
-    with admin_of(settings) as admin:
+    with administration(settings) as admin:
         done = apply_topics(admin, settings)
     if as_json:
         print_json([{"topic": item.name, "done": item.done} for item in done])
@@ -60,7 +40,7 @@ def apply(config_path: Path | None, as_json: bool) -> None:
 def check(config_path: Path | None, as_json: bool) -> None:
     """Look whether topics and the guard of the control topic are as they must be. Exit code 1: something is not."""
     settings = read_config(config_path).kafka
-    with admin_of(settings) as admin:
+    with administration(settings) as admin:
         found = problems(admin, settings)
         acl = control_acl_problem(admin, settings)
     found += [acl] if acl is not None else []

@@ -4,22 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from longshore.schemas import Refused, Reject, reject
 
 from ..watch.engine import Record
-from .clients import python_client
 from .incoming import Marks, measured
+from .reading import partitions_of, read_span
 from .settings import KafkaSettings
-
-#: records read at once
-READ_RECORDS = 5000
-#: a broker that gives nothing for so long, although there is something, is gone
-SILENT_MS = 30_000
-
-
-class TopicUnreadable(Exception):
-    """The topic is missing, or stopped answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +32,12 @@ class Span:
 
 
 class CallsReader:
-    """Reads a range of `calls`. Raises kafka.errors.KafkaError and TopicUnreadable."""
+    """A range of `calls`. Raises kafka.errors.KafkaError and reading.TopicUnreadable."""
 
-    def __init__(self, settings: KafkaSettings, since: Bound | None, until: Bound | None) -> None:
+    def __init__(self, settings: KafkaSettings, consumer: Any, since: Bound | None, until: Bound | None) -> None:
         self._topic = settings.topics.calls
-        self._consumer = KafkaConsumer(
-            **python_client(settings), enable_auto_commit=False, auto_offset_reset="none", max_poll_records=READ_RECORDS
-        )
-        partitions = self._consumer.partitions_for_topic(self._topic)
-        if not partitions:
-            raise TopicUnreadable(f"topic {self._topic} does not exist, or may not be read")
-        self.spans = self._resolve(sorted(partitions), since, until)
+        self._consumer = consumer
+        self.spans = self._resolve(partitions_of(consumer, self._topic), since, until)
 
     @property
     def total(self) -> int:
@@ -61,21 +47,11 @@ class CallsReader:
     def read(self, span: Span, progress: Callable[[int], None]) -> Iterator[Record | Reject]:
         """The records of a span in order, repeated ones left out; `progress` is told how many were read."""
         tp = TopicPartition(self._topic, span.partition)
-        self._consumer.assign([tp])
-        self._consumer.seek(tp, span.first)
         marks = Marks()
-        while self._consumer.position(tp) < span.end:
-            batch = self._consumer.poll(SILENT_MS).get(tp, [])
-            if not batch:
-                raise TopicUnreadable(f"{self._topic}/{span.partition}: nothing came for {SILENT_MS // 1000} s")
-            progress(len(batch))
-            for record in batch:
-                if record.offset < span.end and not marks.repeats(record):
-                    yield self._read(span.partition, record)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._consumer.close()
+        for record in read_span(self._consumer, tp, span.first, span.end):
+            progress(1)
+            if not marks.repeats(record):
+                yield self._read(span.partition, record)
 
     def _read(self, partition: int, record: Any) -> Record | Reject:
         try:
@@ -83,8 +59,7 @@ class CallsReader:
         except Refused as refused:
             return reject(record.value or b"", refused, f"{self._topic}/{partition}/{record.offset}")
 
-    def _resolve(self, partitions: list[int], since: Bound | None, until: Bound | None) -> list[Span]:
-        tps = [TopicPartition(self._topic, partition) for partition in partitions]
+    def _resolve(self, tps: list[Any], since: Bound | None, until: Bound | None) -> list[Span]:
         begins, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
         firsts, lasts = self._offsets(tps, since, begins), self._offsets(tps, until, ends)
         spans = []

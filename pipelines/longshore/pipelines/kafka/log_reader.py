@@ -35,7 +35,7 @@ class LogReader:
         self._stands: tuple[int, int] | None = None
 
     async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
-        """Records from an offset on, or from the log's beginning if they are gone; none at the end. Raises ReadFailed."""
+        """Records from an offset on (the log's beginning, if they are gone); none at the end. Raises ReadFailed."""
         tp = TopicPartition(self._topic, partition)
         try:
             async with asyncio.timeout(TIMEOUT_S):

@@ -16,7 +16,8 @@ from .meters import Meters
 from .normalise import Normaliser
 from .ownership import Intervals, Stage
 from .sender import Sender, SendFailed
-from .settings import TopicSettings
+from .settings import Stage as StageName
+from .stage_topics import topics_of
 from .summaries import SummaryReader
 from .transport import BatchApp, Sink
 from .watch_fold import WatchFold
@@ -47,27 +48,6 @@ class Part(Protocol):
 
     def note(self) -> None:
         """Renew the gauges."""
-
-
-def topics_of(stage: str, topics: TopicSettings) -> list[str]:
-    """The topics that a stage consumes."""
-    return {"normalise": [*topics.raw, topics.control], "watch": [topics.calls], "gate": [topics.alerts]}[stage]
-
-
-def rights_of(stage: str, topics: TopicSettings) -> dict[str, list[str]]:
-    """Topic -> operations that a stage needs."""
-    read, write, both = ["READ"], ["WRITE"], ["READ", "WRITE"]
-    if stage == "normalise":
-        return {**dict.fromkeys([*topics.raw, topics.control], read), topics.calls: write, topics.dead_letters: write}
-    if stage == "watch":
-        written = [topics.alerts, topics.alert_state, topics.summaries, topics.dead_letters]
-        return {topics.calls: read, topics.state: both, **dict.fromkeys(written, write)}
-    written = [topics.pages, topics.alert_state, topics.dead_letters]
-    return {
-        **dict.fromkeys([topics.alerts, topics.summaries], read),
-        topics.gate_state: both,
-        **dict.fromkeys(written, write),
-    }
 
 
 class NormalisePart:
@@ -218,7 +198,7 @@ class GatePart(FoldPart):
 
 
 def make_part(
-    stage: str, app: BatchApp, config: Config, cluster: FaustCluster, meters: Meters, topic_ids: dict[str, str]
+    stage: StageName, app: BatchApp, config: Config, cluster: FaustCluster, meters: Meters, topic_ids: dict[str, str]
 ) -> tuple[Part, dict[str, Sink]]:
     """The part of a stage, and its sinks by topic."""
     kafka, topics = config.kafka, config.kafka.topics

@@ -21,7 +21,8 @@ from .group import FaustCluster, make_app
 from .health import Health, PortTaken
 from .meters import Meters
 from .settings import Stage
-from .stages import Part, make_part, rights_of, topics_of
+from .stage_topics import rights_of, topics_of
+from .stages import Part, make_part
 from .topics import describe, problems
 from .transport import BatchApp
 
