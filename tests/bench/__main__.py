@@ -19,6 +19,7 @@ SECTIONS = {
     "notices": "False notices left open",
     "speed": "Speed and state",
     "demo": "Injected causes in simulated traffic",
+    "throughput": "The Kafka runtime: throughput and the way back after a kill",
 }
 HEAD = """# Benchmarks
 

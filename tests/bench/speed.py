@@ -24,11 +24,11 @@ SPACING_MS = 10
 START_MS = 1_767_571_200_000
 
 
-def fleet(calls: int) -> list[Observation]:
-    """Calls of 1,000 scopes with Zipf-distributed volumes that measure every signal but text."""
+def fleet(calls: int, scopes: int = SCOPES) -> list[Observation]:
+    """Calls of many scopes with Zipf-distributed volumes that measure every signal but text."""
     rng = np.random.default_rng(7)
-    share = 1 / np.arange(1, SCOPES + 1)
-    scopes = rng.choice(SCOPES, calls, p=share / share.sum()).tolist()
+    share = 1 / np.arange(1, scopes + 1)
+    chosen = rng.choice(scopes, calls, p=share / share.sum()).tolist()
     tokens_in = np.rint(np.exp(rng.normal(6.0, 0.8, calls))).astype(int).tolist()
     tokens_out = np.rint(np.exp(rng.normal(5.0, 0.7, calls))).astype(int).tolist()
     noise = np.exp(rng.normal(0.0, 0.3, calls)).tolist()
@@ -42,7 +42,7 @@ def fleet(calls: int) -> list[Observation]:
         call = ModelCall(
             id=f"call-{k}",
             time=START_MS + SPACING_MS * k,
-            app=f"app-{scopes[k]}",
+            app=f"app-{chosen[k]}",
             provider="openai",
             model_requested="gpt-4o",
             model_served="gpt-4o-2024-08-06",

@@ -16,14 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from longshore.pipelines.kafka.settings import TopicSettings
 from longshore.pipelines.kafka.watch_fold import WatchFold
+from longshore.pipelines.watch import codec
+from longshore.pipelines.watch.engine import Engine
 from longshore.schemas import Deploy, ModelCall, Page, decode_observation, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic
@@ -200,6 +204,8 @@ class Chaos:
                 for key in offline.engine.scopes
                 if key not in live.engine.scopes or live.engine.snapshot(key) != offline.engine.snapshot(key)
             ]
+            for key in wrong[:3]:
+                verdict.wrong.append(f"{key}: {differences(live.engine, offline.engine, key)}")
             if wrong or live.engine.scopes.keys() != offline.engine.scopes.keys():
                 verdict.wrong.append(f"partition {partition}: the state of {len(wrong)} scopes is wrong")
             if live.done != log[partition][-1].offset + 1:
@@ -211,6 +217,25 @@ class Chaos:
         triggers = Counter(page.page_key for page in pages if isinstance(page, Page) and page.status == "trigger")
         if any(count > 1 for count in triggers.values()) or len({encode(page) for page in pages}) != len(pages):
             verdict.wrong.append("a page was published twice")
+
+
+def differences(one: Engine, other: Engine, key: str) -> str:
+    """In which fields two states of a scope differ."""
+    if key not in one.scopes or key not in other.scopes:
+        return "one has it, the other does not"
+    found = []
+    parts = one.snapshot(key), other.snapshot(key)
+    for name in sorted(parts[0].keys() | parts[1].keys()):
+        if parts[0].get(name) == parts[1].get(name):
+            continue
+        kind = {"scope": codec.ScopePart, "detectors": codec.DetectorsPart}.get(name)
+        if kind is None:
+            found.append(name)
+            continue
+        a, b = (msgspec.msgpack.decode(zlib.decompress(part[name]), type=kind) for part in parts)
+        fields = [field for field in a.__struct_fields__ if getattr(a, field) != getattr(b, field)]
+        found += [f"{field}: {str(getattr(a, field))[:300]} | {str(getattr(b, field))[:300]}" for field in fields]
+    return "; ".join(found)
 
 
 ALL_FAULTS = ("kill", "kill", "term", "freeze", "freeze", "join", "broker")

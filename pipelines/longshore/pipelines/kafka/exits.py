@@ -1,5 +1,11 @@
 """Exit codes of a worker. All but USAGE mean "start me again": the durable markers say where to go on."""
 
+import logging
+import os
+from typing import NoReturn
+
+log = logging.getLogger(__name__)
+
 #: configuration, rights, topics, or a state that this configuration cannot read: a person has to act
 USAGE_EXIT = 2
 #: another process owns a partition that this one believed to own
@@ -12,6 +18,8 @@ SEEK_EXIT = 72
 ENGINE_EXIT = 73
 #: measured calls could not be sent
 SEND_EXIT = 74
+#: something was raised that nobody expected, or the worker did nothing for a minute
+CRASH_EXIT = 75
 
 REASONS = {
     FENCED_EXIT: "fenced",
@@ -19,4 +27,12 @@ REASONS = {
     SEEK_EXIT: "seek",
     ENGINE_EXIT: "engine",
     SEND_EXIT: "send",
+    CRASH_EXIT: "crash",
 }
+
+
+def leave(code: int, why: str) -> NoReturn:
+    """End the process at once: whatever it has not committed, its successor does again."""
+    log.critical("exit %d: %s", code, why)
+    logging.shutdown()
+    os._exit(code)

@@ -1,7 +1,6 @@
 """The consumer group of a stage, by Faust: what a `Stage` needs of it, and the Faust app itself."""
 
 import logging
-import os
 import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
@@ -9,6 +8,7 @@ from typing import NoReturn
 from faust.types import TP
 
 from .clients import faust_credentials
+from .exits import leave
 from .fold import Incoming
 from .log_reader import LogReader, ReadFailed
 from .ownership import WriteFailed
@@ -153,9 +153,7 @@ class FaustCluster:
 
     def exit(self, code: int, why: str) -> NoReturn:
         """See `ownership.Cluster`."""
-        log.critical("exit %d: %s", code, why)
-        logging.shutdown()
-        os._exit(code)
+        leave(code, why)
 
     def _tp(self, partition: int) -> TP:
         return TP(self._topic, partition)

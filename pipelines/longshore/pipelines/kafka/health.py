@@ -30,6 +30,11 @@ class Health:
         """The worker's timer has run."""
         self._alive_s = time.monotonic()
 
+    @property
+    def age_s(self) -> float:
+        """How long ago that was."""
+        return time.monotonic() - self._alive_s
+
     async def start(self, host: str, port: int) -> None:
         """Begin to serve. Raises PortTaken."""
         app = web.Application()
@@ -54,9 +59,8 @@ class Health:
             await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        age_s = time.monotonic() - self._alive_s
-        if age_s > STUCK_S:
-            return web.Response(status=503, text=f"the timer has not run for {age_s:.0f} s\n")
+        if self.age_s > STUCK_S:
+            return web.Response(status=503, text=f"the timer has not run for {self.age_s:.0f} s\n")
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:

@@ -40,9 +40,12 @@ class Marks:
 
     def repeats(self, record: Incoming) -> bool:
         """Was this record of its source taken before? If not, it counts as taken now."""
-        header = next((value for name, value in record.headers if name == SOURCE), None)
-        if header is None:
-            return False
+        for name, value in record.headers:
+            if name == SOURCE:
+                return self._repeats(value)
+        return False
+
+    def _repeats(self, header: bytes) -> bool:
         try:
             source, offset, index = header.decode().rsplit("/", 2)
             mark = (int(offset), int(index))

@@ -33,10 +33,14 @@ class LogReader:
         self._consumer: Any = None
         #: where the consumer stands: partition, and the offset after the record that came last
         self._stands: tuple[int, int] | None = None
+        self._reading = asyncio.Lock()
 
     async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
         """Records from an offset on (the log's beginning, if they are gone); none at the end. Raises ReadFailed."""
-        tp = TopicPartition(self._topic, partition)
+        async with self._reading:
+            return await self._read(TopicPartition(self._topic, partition), partition, offset)
+
+    async def _read(self, tp: Any, partition: int, offset: int) -> Sequence[Incoming]:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 if self._consumer is None:

@@ -6,6 +6,7 @@ which is why its version is pinned and `tests/kafka/test_transport_contract.py` 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from .exits import CRASH_EXIT, leave
 from .fold import Incoming
+
+log = logging.getLogger(__name__)
 
 #: takes the records of one partition, and the generation of the consumer group in which they were fetched
 Sink = Callable[[TP, Sequence[Incoming], int], Awaitable[None]]
@@ -63,7 +67,11 @@ class BatchConsumer(driver.Consumer):
                 return
             if active is not None and tp not in active:
                 continue
-            await self.app.sinks[tp.topic](TP(tp.topic, tp.partition), batch, generation)
+            try:
+                await self.app.sinks[tp.topic](TP(tp.topic, tp.partition), batch, generation)
+            except Exception:
+                log.exception("%s/%d from offset %d", tp.topic, tp.partition, batch[0].offset)
+                leave(CRASH_EXIT, "an exception that nobody expected")
 
     async def _back_to_committed(self) -> None:
         """What was fetched just before a rebalance is thrown away."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -16,9 +17,9 @@ from prometheus_client import CollectorRegistry
 from ..config import Config
 from .acl import control_acl_problem
 from .clients import python_client
-from .exits import USAGE_EXIT
+from .exits import CRASH_EXIT, USAGE_EXIT, leave
 from .group import FaustCluster, make_app
-from .health import Health, PortTaken
+from .health import STUCK_S, Health, PortTaken
 from .meters import Meters
 from .settings import Stage
 from .stage_topics import rights_of, topics_of
@@ -114,8 +115,23 @@ class Worker:
                 log.critical("%s: set kafka.http_port (LONGSHORE__KAFKA__HTTP_PORT), 0 for none", error)
                 sys.exit(USAGE_EXIT)
         await self.part.start()
+        self.health.alive()
+        threading.Thread(target=self._watch_over, name="watchdog", daemon=True).start()
+
+    def _watch_over(self) -> None:
+        """End a process that has stopped without ending: a crash inside Faust, a stop that does not come to an end."""
+        while self.health.age_s < STUCK_S:
+            time.sleep(1.0)
+        leave(CRASH_EXIT, f"nothing has happened for {STUCK_S:g} s")
 
     async def _timer(self) -> None:
+        try:
+            await self._tick()
+        except Exception:
+            log.exception("the timer")
+            leave(CRASH_EXIT, "an exception that nobody expected")
+
+    async def _tick(self) -> None:
         last, noted = time.monotonic(), 0.0
         while not self.app.should_stop:
             await asyncio.sleep(TICK_S)

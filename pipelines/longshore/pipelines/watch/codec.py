@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from longshore.detectors.jit import Arena, Record
 from longshore.detectors.river import RiverDetector
 from msgspec import Struct
-from numpy.lib.recfunctions import repack_fields
 
 from .arena import Rows
 from .bank import Bank, Place
@@ -134,19 +134,24 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
 
 
 @cache
-def _packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The same fields without padding, whose bytes are left to chance: equal states must have equal bytes."""
-    return np.dtype(repack_fields(dtype, align=False, recurse=True))
+def _fields(dtype: np.dtype[Any]) -> npt.NDArray[np.uint8]:
+    """255 for every byte of a field, 0 for padding, which is left to chance: equal states must have equal bytes."""
+    mask = np.zeros(dtype.itemsize, np.uint8)
+    for kind, offset, *_ in (dtype.fields or {}).values():
+        base, count = (kind.base, kind.itemsize // kind.base.itemsize)
+        own = _fields(base) if base.fields else np.full(base.itemsize, 255, np.uint8)
+        mask[offset : offset + kind.itemsize] = np.tile(own, count)
+    return mask
 
 
 def _record_bytes(rows: Arena, i: int) -> bytes:
     """One row of an arena."""
-    return rows[i : i + 1].astype(_packed(rows.dtype)).tobytes()
+    return (rows[i : i + 1].view(np.uint8) & _fields(rows.dtype)).tobytes()
 
 
 def _detector_bytes(rows: Arena, i: int) -> bytes:
     """One detector; row numbers that it points to mean nothing elsewhere: 0 stands for "has one"."""
-    row = rows[i : i + 1].astype(_packed(rows.dtype))
+    row = (rows[i : i + 1].view(np.uint8) & _fields(rows.dtype)).view(rows.dtype)
     for name in ("watcher", "yardstick", "anchor"):
         row[name] = np.minimum(row[name], 0)
     return row.tobytes()
@@ -154,10 +159,10 @@ def _detector_bytes(rows: Arena, i: int) -> bytes:
 
 def _record_of(data: bytes, dtype: np.dtype[Any]) -> Record:
     """The row that `_record_bytes` wrote. Raises ValueError where it has another length."""
-    rows = np.frombuffer(data, _packed(dtype))
+    rows = np.frombuffer(data, dtype)
     if len(rows) != 1:
         raise ValueError(f"{len(data)} bytes are not one row")
-    return rows.astype(dtype)[0]
+    return rows[0]
 
 
 def _pack(part: Struct) -> bytes:
