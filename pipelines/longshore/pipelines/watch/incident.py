@@ -18,6 +18,7 @@ from longshore.detectors.budget import SEVERE_CALLS, SEVERE_NATS
 from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
 from longshore.schemas import NO_ERROR
 from longshore.schemas.alert import Resolution, Severity, Status
+from msgspec.structs import replace
 
 from .bank import Bank, Place
 from .rings import BEFORE_CALLS, kept_from, label_shares, time_of, to_calls
@@ -238,8 +239,7 @@ class Incidents:
             carried = [s for s in rest if not self.is_context(scope, s) or s.overlaps(substance)]
             self._let_go(scope, [shift for shift in rest if shift not in carried])
             steps += self._resolve(scope, "superseded")
-            for shift in carried:
-                shift.carried_nats = shift.level_nats
+            carried = [replace(shift, carried_nats=shift.level_nats) for shift in carried]  # the old incident keeps its
             incident = None
         if incident is None:
             incident = scope.incident = self._open(scope, fresh, carried, moment)
