@@ -18,7 +18,7 @@ from .clients import ClientError, explain
 from .exits import REASONS, USAGE_EXIT
 from .settings import Stage
 from .warm import warm_kernels
-from .worker import Refusal, Worker, source_topic_ids
+from .worker import PARENT, Refusal, Worker, source_topic_ids
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Parent:
         command = [sys.executable, "-m", "longshore.pipelines.cli", "worker", "--stages", child.stage]
         command += ["--config", self._config_path] if self._config_path is not None else []
         command += ["--warm-from", self._warm_from] if self._warm_from is not None else []
-        environment = {**os.environ, "LONGSHORE__KAFKA__HTTP_PORT": str(port)}
+        environment = {**os.environ, "LONGSHORE__KAFKA__HTTP_PORT": str(port), PARENT: str(os.getpid())}
         child.process = subprocess.Popen(command, env=environment)  # noqa: S603
         child.started_s = now
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 import threading
 import time
@@ -35,6 +37,8 @@ TICK_S = 0.2
 NOTE_S = 5.0
 #: a timer that is so late tells of a blocked loop
 STALL_S = 0.1
+#: environment variable in which a parent of several stages tells them its process id
+PARENT = "LONGSHORE_PARENT_PID"
 
 
 class Refusal(Exception):
@@ -119,9 +123,17 @@ class Worker:
         threading.Thread(target=self._watch_over, name="watchdog", daemon=True).start()
 
     def _watch_over(self) -> None:
-        """End a process that has stopped without ending: a crash inside Faust, a stop that does not come to an end."""
+        """End a process that has stopped without ending: a crash inside Faust, a stop that does not come to an end.
+
+        A stage that a parent started stops with its parent, however that ended.
+        """
+        parent = int(os.environ.get(PARENT, "0"))
         while self.health.age_s < STUCK_S:
             time.sleep(1.0)
+            if parent and os.getppid() != parent:
+                log.warning("the parent is gone")
+                parent = 0
+                os.kill(os.getpid(), signal.SIGTERM)
         leave(CRASH_EXIT, f"nothing has happened for {STUCK_S:g} s")
 
     async def _timer(self) -> None:
