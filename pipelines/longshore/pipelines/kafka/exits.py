@@ -20,6 +20,8 @@ ENGINE_EXIT = 73
 SEND_EXIT = 74
 #: something was raised that nobody expected, or the worker did nothing for a minute
 CRASH_EXIT = 75
+#: the consumer does not give what the log holds
+STUCK_EXIT = 76
 
 REASONS = {
     FENCED_EXIT: "fenced",
@@ -28,6 +30,7 @@ REASONS = {
     ENGINE_EXIT: "engine",
     SEND_EXIT: "send",
     CRASH_EXIT: "crash",
+    STUCK_EXIT: "stuck",
 }
 
 

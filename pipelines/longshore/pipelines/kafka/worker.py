@@ -19,10 +19,11 @@ from prometheus_client import CollectorRegistry
 from ..config import Config
 from .acl import control_acl_problem
 from .clients import python_client
-from .exits import CRASH_EXIT, USAGE_EXIT, leave
+from .exits import CRASH_EXIT, STUCK_EXIT, USAGE_EXIT, leave
 from .group import FaustCluster, make_app
 from .health import STUCK_S, Health, PortTaken
 from .meters import Meters
+from .progress import Progress
 from .settings import Stage
 from .stage_topics import rights_of, topics_of
 from .stages import Part, make_part
@@ -77,6 +78,7 @@ class Worker:
         self.part: Part
         self.part, self.app.sinks = make_part(stage, self.app, config, cluster, self.meters, topic_ids)
         self._assigned = False
+        self._progress = Progress(lambda: self.app.consumer, time.monotonic)
         self.health = Health(self.meters.registry, self._why_not_ready)
         self._connect()
 
@@ -96,6 +98,7 @@ class Worker:
             self.meters.rebalances.inc()
             mine = list(tps)
             await self.part.assigned(mine)
+            self._progress.assigned(mine)
             self._assigned = bool(mine)
 
         @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
@@ -145,6 +148,7 @@ class Worker:
 
     async def _tick(self) -> None:
         last, noted = time.monotonic(), 0.0
+        checking: asyncio.Task[TP | None] | None = None
         while not self.app.should_stop:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
@@ -152,6 +156,10 @@ class Worker:
                 self.meters.stall_seconds.observe(now - last - TICK_S)
             self.health.alive()
             await self.part.tick()
+            if checking is None or checking.done():
+                if checking is not None and (tp := checking.result()) is not None:
+                    leave(STUCK_EXIT, f"{tp.topic}/{tp.partition} is behind, and the consumer gives nothing")
+                checking = asyncio.create_task(self._progress.stuck())
             if now - noted >= NOTE_S:
                 noted = now
                 self.part.note()
