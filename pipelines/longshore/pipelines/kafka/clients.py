@@ -3,6 +3,7 @@
 import ssl
 from typing import Any
 
+from .reach import why_unreachable
 from .settings import KafkaSettings, SecuritySettings
 
 
@@ -80,18 +81,34 @@ def faust_credentials(settings: KafkaSettings) -> Any:
 
 
 def explain(error: Exception, settings: KafkaSettings) -> str:
-    """What to do about an error of a client that could not begin its work."""
+    """What to do about an error of a client that could not begin its work. Not from a running event loop."""
+    from kafka.errors import (
+        AuthorizationError,
+        BrokerResponseError,
+        InvalidReplicationFactorError,
+        KafkaConnectionError,
+        KafkaTimeoutError,
+        UnsupportedCodecError,
+    )
+
     servers = ", ".join(settings.bootstrap_servers)
     text = str(error) or type(error).__name__
-    name = type(error).__name__
     if isinstance(error, ClientError):
         return text
-    if "Codec" in name:
+    if isinstance(error, UnsupportedCodecError):
         return f"{text}: pip install 'longshore[worker]'"
-    if "Authentication" in name:
-        return f"{servers} refuses the login of {settings.security.username}: check kafka.security ({text})"
-    if "Authorization" in name:
+    if isinstance(error, AuthorizationError):
         return f"User:{settings.security.username or 'ANONYMOUS'} lacks rights ({text}): see deploy/kafka/acls.md"
+    if isinstance(error, InvalidReplicationFactorError):
+        return f"the cluster has too few brokers for kafka.replication_factor = {settings.replication_factor}: set it"
+    if isinstance(error, BrokerResponseError):
+        return f"the brokers at {servers} answer: {text}"
+    if not isinstance(error, KafkaTimeoutError | KafkaConnectionError):
+        return f"kafka: {text}"
+    login = _common(settings)
+    why = why_unreachable(login.pop("bootstrap_servers"), settings.security, login)
+    if why is not None:
+        return f"no Kafka broker to work with: {why}"
     return (
         f"no Kafka broker answers at {servers} ({text}): check kafka.bootstrap_servers, the network, and whether "
         f"kafka.security.protocol = {settings.security.protocol} is what its listener speaks"

@@ -49,6 +49,10 @@ class WriteFailed(Exception):
     """A transaction did not commit; whether its records are there is not known."""
 
 
+class Forbidden(Exception):
+    """The login may not write for the partition; the message says what to grant."""
+
+
 class Session(Protocol):
     """The exclusive right to write for one partition."""
 
@@ -69,7 +73,7 @@ class Cluster(Protocol):
         """Is the group forming a new generation?"""
 
     async def open(self, partition: int) -> tuple[Session, list[tuple[bytes, bytes | None]]]:
-        """Fence the previous owner of a partition, then read all of its state. Raises WriteFailed."""
+        """Fence the previous owner of a partition, then read all of its state. Raises WriteFailed, Forbidden."""
 
     async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
         """Committed records from an offset on, in order and without waiting; none at the end. Raises WriteFailed."""
@@ -255,6 +259,8 @@ class Stage:
         started = self._clock()
         try:
             session, items = await self._cluster.open(partition)
+        except Forbidden as error:
+            self._cluster.exit(USAGE_EXIT, str(error))
         except (Fenced, WriteFailed) as error:
             if generation == self._cluster.generation():
                 self._cluster.exit(CHECKPOINT_EXIT, f"partition {partition}: its state cannot be read: {error}")

@@ -58,6 +58,10 @@ def plans(settings: KafkaSettings) -> list[TopicPlan]:
     ]
 
 
+#: what Kafka says of a topic that this login may not even see, whether it exists or not
+NOT_FOR_YOU = 29
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A topic as the cluster has it; `operations`: what this login may do with it, as Kafka names it."""
@@ -77,13 +81,19 @@ class Applied:
 
 def describe(admin: Any, names: Sequence[str]) -> dict[str, Found]:
     """Those of the topics that exist and may be seen."""
-    return {
-        topic["name"]: Found(
-            str(topic["topic_id"]), len(topic["partitions"]), frozenset(topic.get("authorized_operations") or ())
-        )
-        for topic in admin.describe_topics(list(names))
-        if topic["error_code"] == 0
-    }
+    return _look(admin, names)[0]
+
+
+def _look(admin: Any, names: Sequence[str]) -> tuple[dict[str, Found], set[str]]:
+    """The topics that exist and may be seen, and the names of those that may not be seen."""
+    found, hidden = {}, set()
+    for topic in admin.describe_topics(list(names)):
+        if topic["error_code"] == 0:
+            operations = frozenset(topic.get("authorized_operations") or ())
+            found[topic["name"]] = Found(str(topic["topic_id"]), len(topic["partitions"]), operations)
+        elif topic["error_code"] == NOT_FOR_YOU:
+            hidden.add(topic["name"])
+    return found, hidden
 
 
 def configs(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -127,19 +137,23 @@ def apply(admin: Any, settings: KafkaSettings) -> list[Applied]:
 def problems(admin: Any, settings: KafkaSettings, rights: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     """What is wrong with the topics, each with its remedy; `rights`: operations that are needed, by topic."""
     wanted = [plan for plan in plans(settings) if rights is None or plan.name in rights]
-    present = describe(admin, [plan.name for plan in wanted])
+    present, hidden = _look(admin, [plan.name for plan in wanted])
     known = configs(admin, [name for name, found in present.items() if "DESCRIBE_CONFIGS" in found.operations])
     found = []
     for plan in wanted:
         topic = present.get(plan.name)
+        if plan.name in hidden:
+            needed = (rights or {}).get(plan.name, ["DESCRIBE"])
+            found.append(missing_rights(f"topic {plan.name}", [*needed, "DESCRIBE_CONFIGS"], settings))
+            continue
         if topic is None:
-            found.append(f"topic {plan.name} does not exist, or may not be seen: run `longshore topics apply`")
+            found.append(f"topic {plan.name} does not exist: run `longshore topics apply`")
             continue
         if plan.exact and topic.partitions != plan.partitions:
             found.append(_wrong_partitions(plan, topic, settings))
         policy = known.get(plan.name, {}).get("cleanup.policy")
         if policy is None:
-            found.append(_missing_rights(plan.name, ["DESCRIBE_CONFIGS"], settings))
+            found.append(missing_rights(f"topic {plan.name}", ["DESCRIBE_CONFIGS"], settings))
         elif policy != plan.cleanup:
             found.append(
                 f"topic {plan.name} has cleanup.policy={policy} and needs {plan.cleanup}: "
@@ -148,7 +162,7 @@ def problems(admin: Any, settings: KafkaSettings, rights: Mapping[str, Sequence[
             )
         missing = [op for op in (rights or {}).get(plan.name, ()) if op not in topic.operations]
         if missing:
-            found.append(_missing_rights(plan.name, missing, settings))
+            found.append(missing_rights(f"topic {plan.name}", missing, settings))
     return found
 
 
@@ -162,6 +176,7 @@ def _wrong_partitions(plan: TopicPlan, topic: Found, settings: KafkaSettings) ->
     return f"{text}: use another topic for it, since its order matters"
 
 
-def _missing_rights(topic: str, operations: Sequence[str], settings: KafkaSettings) -> str:
+def missing_rights(resource: str, operations: Sequence[str], settings: KafkaSettings) -> str:
+    """What to grant, for an operator."""
     who = f"User:{settings.security.username}" if settings.security.username else "this client"
-    return f"{who} lacks {', '.join(operations)} on topic {topic}: add an ACL (deploy/kafka/acls.md lists them by role)"
+    return f"{who} lacks {', '.join(operations)} on {resource}: add an ACL (deploy/kafka/acls.md lists them by role)"

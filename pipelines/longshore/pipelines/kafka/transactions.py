@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
 
 from .clients import aiokafka_client
 from .fold import Send
-from .ownership import Fenced, WriteFailed
+from .ownership import Fenced, Forbidden, WriteFailed
+from .rights import transactional_rights
 from .settings import KafkaSettings, Stage
 
 #: a transaction is open only while it is written; a dead owner's is ended by the next owner, or after this
@@ -60,7 +61,7 @@ class Transactions:
 
 
 async def open_session(settings: KafkaSettings, stage: Stage, partition: int) -> Transactions:
-    """Begin to own a partition: from here on its previous owner can write no more. Raises WriteFailed."""
+    """Begin to own a partition: from here on its previous owner can write no more. Raises WriteFailed, Forbidden."""
     producer = AIOKafkaProducer(
         **aiokafka_client(settings),
         transactional_id=settings.transactional_id(stage, partition),
@@ -73,6 +74,9 @@ async def open_session(settings: KafkaSettings, stage: Stage, partition: int) ->
     )
     try:
         await asyncio.wait_for(producer.start(), WRITE_TIMEOUT_S)
+    except TransactionalIdAuthorizationFailed:
+        await _stop(producer)
+        raise Forbidden(transactional_rights(settings, stage)) from None
     except (KafkaError, TimeoutError, OSError) as error:
         await _stop(producer)
         raise WriteFailed(f"{type(error).__name__}: {error}") from error

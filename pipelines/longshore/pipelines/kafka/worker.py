@@ -24,6 +24,7 @@ from .group import FaustCluster, make_app
 from .health import STUCK_S, Health, PortTaken
 from .meters import Meters
 from .progress import Progress
+from .rights import group_problem, transactions_problem
 from .settings import Stage
 from .stage_topics import rights_of, topics_of
 from .stages import Part, make_part
@@ -52,6 +53,8 @@ def source_topic_ids(config: Config, stage: Stage) -> dict[str, str]:
     admin = KafkaAdminClient(**python_client(kafka))
     try:
         found = problems(admin, kafka, rights_of(stage, kafka.topics))
+        elsewhere = (group_problem(admin, kafka, stage), transactions_problem(admin, kafka, stage))
+        found += [problem for problem in elsewhere if problem is not None]
         if stage == "normalise" and not found:
             acl = control_acl_problem(admin, kafka)
             found += [acl] if acl is not None else []

@@ -1,0 +1,140 @@
+"""The roles of deploy/kafka/acls.json on a real broker: enough for the work, and every right is needed."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import ACLFilter
+from kafka.errors import TopicAuthorizationFailedError
+from longshore.pipelines.config import Config, load
+from longshore.pipelines.kafka.clients import python_client
+from longshore.pipelines.kafka.settings import KafkaSettings, Stage
+from longshore.pipelines.kafka.stages import rights_of
+from longshore.pipelines.kafka.warm import warm_kernels
+from longshore.pipelines.kafka.worker import Refusal, source_topic_ids
+from longshore.schemas import Deploy, encode
+
+from tests.kafka.fleet import Fleet
+from tests.pipelines.watch.streams import Traffic
+
+from .roles import STAGES, Right, Secure, needed_in, rights_in, roles, user_of
+
+PATIENCE_S = 60.0
+#: a broker that has been told of an ACL goes by it a moment later
+ACL_S = 10.0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_role_has_what_the_code_asks_for_and_no_more(stage: Stage) -> None:
+    settings = KafkaSettings()
+    wanted = {
+        Right("topic", topic, "literal", operation)
+        for topic, operations in rights_of(stage, settings.topics).items()
+        for operation in (*operations, "DESCRIBE_CONFIGS")
+    }
+    wanted.add(Right("group", settings.group(stage), "literal", "READ"))
+    if stage == "normalise":  # which looks at the guard of the control topic
+        wanted.add(Right("cluster", "kafka-cluster", "literal", "DESCRIBE"))
+    else:
+        ids = settings.transactional_id(stage, 0).removesuffix("0")
+        wanted |= {Right("transactional_id", ids, "prefixed", operation) for operation in ("WRITE", "DESCRIBE")}
+    assert set(rights_in(stage)) == wanted
+    assert len(rights_in(stage)) == len(wanted), "a right is listed twice"
+
+
+def test_only_people_may_write_to_the_control_topic() -> None:
+    control = KafkaSettings().topics.control
+    writers = {
+        role
+        for role in roles()
+        for right in rights_in(role)
+        if right.resource == "topic" and right.operation in ("WRITE", "ALL") and control.startswith(right.name)
+    }
+    assert writers == {"people"}
+
+
+def send(settings: KafkaSettings, topic: str, *values: bytes) -> None:
+    producer = KafkaProducer(**python_client(settings))
+    try:
+        for sent in [producer.send(topic, value=value) for value in values]:
+            sent.get(15)
+    finally:
+        producer.close()
+
+
+def wait_for(found: Callable[[], bool], what: str, secure: Secure) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not found():
+        assert time.monotonic() < deadline, f"{what}\n" + "\n".join(w.log.read_text() for w in secure.workers)
+        ended = [worker for worker in secure.workers if worker.process is not None and worker.process.poll() is not None]
+        assert not ended, f"{ended[0].stage} ended: {ended[0].log.read_text()}"
+        time.sleep(0.3)
+
+
+def test_every_stage_does_its_work_as_its_role_over_tls(secure: Secure) -> None:
+    """Calls in as telemetry, a deployment as people, pages out: nothing else than the rights of acls.json."""
+    warm_kernels(Config())  # in the cache that the workers share
+    workers = [secure.worker(stage, secure.config_file(user_of(stage))) for stage in STAGES]
+    traffic = Traffic(1)
+    calls = [*traffic.calls(400), *traffic.calls(200, latency=3.0)]
+    topics = KafkaSettings().topics
+    send(secure.config(user_of("telemetry")).kafka, topics.raw[0], *map(encode, calls), b"not a call")
+    deploy = Deploy(time=calls[-1].time, app=calls[0].app, route="*", what="release", by="ana")
+    send(secure.config(user_of("people")).kafka, topics.control, encode(deploy))
+    reader = Fleet(secure.broker, secure.folder, "admin", secure.folder, secure.config("admin"))
+    wait_for(lambda: bool(reader.read(topics.pages)), "no page came", secure)
+    for worker in workers:
+        worker.ask_to_stop()
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    assert len(reader.read(topics.calls)) == len(calls) + 2, "a deployment for every route goes to both partitions"
+    assert len(reader.read(topics.dead_letters)) == 1
+    assert reader.read(topics.state)
+    assert reader.read(topics.gate_state)
+
+
+def test_telemetry_can_write_calls_and_nothing_else(secure: Secure) -> None:
+    settings = secure.config(user_of("telemetry")).kafka
+    for topic in (settings.topics.control, settings.topics.calls):
+        with pytest.raises(TopicAuthorizationFailedError):
+            send(settings, topic, b"{}")
+
+
+def without(stage: str, number: int) -> str:
+    return f"{stage}-without-{number}"
+
+
+@pytest.fixture(scope="module")
+def lacking(secure: Secure) -> Secure:
+    """A login for every right of a stage, which has all the stage's rights but that."""
+    cases = [(stage, number) for stage in STAGES for number in range(len(needed_in(stage)))]
+    secure.add_users([without(stage, number) for stage, number in cases])
+    secure.allow(
+        [
+            right.acl(without(stage, number))
+            for stage, number in cases
+            for right in rights_in(stage)
+            if right != needed_in(stage)[number] and (right.resource, right.operation) != ("transactional_id", "DESCRIBE")
+        ]
+    )
+    return secure
+
+
+def refusal(config: Config, stage: Stage) -> str:
+    try:
+        source_topic_ids(config, stage)
+    except Refusal as refused:
+        return str(refused)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"), [(stage, number) for stage in STAGES for number in range(len(needed_in(stage)))]
+)
+def test_a_stage_that_lacks_a_right_refuses_to_start_and_names_it(lacking: Secure, stage: Stage, number: int) -> None:
+    right, user = needed_in(stage)[number], without(stage, number)
+    said = refusal(lacking.config(user), stage)
+    assert f"User:{user}" in said
+    assert right.said in said
+    assert right.operation.lower() in said.lower()
