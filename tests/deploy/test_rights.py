@@ -1,14 +1,12 @@
 """The roles of deploy/kafka/acls.json on a real broker: enough for the work, and every right is needed."""
 
-import json
 import time
 from collections.abc import Callable
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import ACLFilter
 from kafka.errors import TopicAuthorizationFailedError
-from longshore.pipelines.config import Config, load
+from longshore.pipelines.config import Config
 from longshore.pipelines.kafka.clients import python_client
 from longshore.pipelines.kafka.settings import KafkaSettings, Stage
 from longshore.pipelines.kafka.stages import rights_of
@@ -16,14 +14,12 @@ from longshore.pipelines.kafka.warm import warm_kernels
 from longshore.pipelines.kafka.worker import Refusal, source_topic_ids
 from longshore.schemas import Deploy, encode
 
-from tests.kafka.fleet import Fleet
+from tests.kafka.fleet import Fleet, WorkerProcess
 from tests.pipelines.watch.streams import Traffic
 
 from .roles import STAGES, Right, Secure, needed_in, rights_in, roles, user_of
 
 PATIENCE_S = 60.0
-#: a broker that has been told of an ACL goes by it a moment later
-ACL_S = 10.0
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -64,12 +60,13 @@ def send(settings: KafkaSettings, topic: str, *values: bytes) -> None:
         producer.close()
 
 
-def wait_for(found: Callable[[], bool], what: str, secure: Secure) -> None:
+def wait_for(found: Callable[[], bool], workers: list[WorkerProcess]) -> None:
+    """Wait until something is there, as long as all workers run."""
     deadline = time.monotonic() + PATIENCE_S
     while not found():
-        assert time.monotonic() < deadline, f"{what}\n" + "\n".join(w.log.read_text() for w in secure.workers)
-        ended = [worker for worker in secure.workers if worker.process is not None and worker.process.poll() is not None]
-        assert not ended, f"{ended[0].stage} ended: {ended[0].log.read_text()}"
+        ended = any(worker.process is None or worker.process.poll() is not None for worker in workers)
+        assert not ended, "\n".join(worker.log.read_text() for worker in workers)
+        assert time.monotonic() < deadline, "\n".join(worker.log.read_text() for worker in workers)
         time.sleep(0.3)
 
 
@@ -84,7 +81,7 @@ def test_every_stage_does_its_work_as_its_role_over_tls(secure: Secure) -> None:
     deploy = Deploy(time=calls[-1].time, app=calls[0].app, route="*", what="release", by="ana")
     send(secure.config(user_of("people")).kafka, topics.control, encode(deploy))
     reader = Fleet(secure.broker, secure.folder, "admin", secure.folder, secure.config("admin"))
-    wait_for(lambda: bool(reader.read(topics.pages)), "no page came", secure)
+    wait_for(lambda: bool(reader.read(topics.pages)), workers)
     for worker in workers:
         worker.ask_to_stop()
     assert [worker.wait() for worker in workers] == [0, 0, 0]
@@ -115,7 +112,8 @@ def lacking(secure: Secure) -> Secure:
             right.acl(without(stage, number))
             for stage, number in cases
             for right in rights_in(stage)
-            if right != needed_in(stage)[number] and (right.resource, right.operation) != ("transactional_id", "DESCRIBE")
+            if right != needed_in(stage)[number]
+            and (right.resource, right.operation) != ("transactional_id", "DESCRIBE")
         ]
     )
     return secure
@@ -138,3 +136,17 @@ def test_a_stage_that_lacks_a_right_refuses_to_start_and_names_it(lacking: Secur
     assert f"User:{user}" in said
     assert right.said in said
     assert right.operation.lower() in said.lower()
+
+
+def test_a_worker_that_may_look_at_transactions_and_not_write_them_ends_with_2(secure: Secure) -> None:
+    """It is found out at the first record: to try earlier would fence the owner."""
+    user = "watch-who-looks"
+    secure.add_users([user])
+    secure.allow(
+        [r.acl(user) for r in rights_in("watch") if (r.resource, r.operation) != ("transactional_id", "WRITE")]
+    )
+    send(secure.config("admin").kafka, KafkaSettings().topics.calls, b"something to take")
+    worker = secure.worker("watch", secure.config_file(user))
+    code = worker.wait()
+    assert code == 2, worker.log.read_text()
+    assert f"User:{user} lacks WRITE, DESCRIBE on transactional ids that begin with" in worker.log.read_text()

@@ -13,7 +13,7 @@ from typing import Any
 from .settings import SecuritySettings
 
 #: TCP, TLS and login at one broker: a second at worst, unless something swallows packets
-PROBE_MS = 3000
+PROBE_MS = 5000
 #: servers that are tried: the first ones name the mistake
 MOST_SERVERS = 3
 
@@ -24,7 +24,7 @@ def why_unreachable(servers: Sequence[str], security: SecuritySettings, login: M
     `login`: what `security` comes to as arguments of aiokafka. Must not be called from a running event loop.
     """
     try:
-        from aiokafka.conn import create_conn
+        from aiokafka.conn import AIOKafkaConnection
     except ImportError:
         return None
 
@@ -32,11 +32,14 @@ def why_unreachable(servers: Sequence[str], security: SecuritySettings, login: M
         host, _, port = server.rpartition(":")
         if not host or not port.isdecimal():
             return f"{server}: give host:port"
+        connection = AIOKafkaConnection(host.strip("[]"), int(port), request_timeout_ms=PROBE_MS, **login)
         try:
-            connection = await create_conn(host.strip("[]"), int(port), request_timeout_ms=PROBE_MS, **login)
+            await connection.connect()
         except Exception as error:  # whatever it is, it is an answer
             return f"{server}: {hint(error, security)}"
-        connection.close()
+        finally:
+            connection.close()
+            await asyncio.sleep(0)  # sockets close in the next round of the loop
         return f"{server} answers and then hangs up: does its listener want a login? See kafka.security.protocol"
 
     async def ask_all() -> list[str]:

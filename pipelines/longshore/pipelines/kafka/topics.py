@@ -144,7 +144,7 @@ def problems(admin: Any, settings: KafkaSettings, rights: Mapping[str, Sequence[
         topic = present.get(plan.name)
         if plan.name in hidden:
             needed = (rights or {}).get(plan.name, ["DESCRIBE"])
-            found.append(missing_rights(f"topic {plan.name}", [*needed, "DESCRIBE_CONFIGS"], settings))
+            found.append(missing_rights(f"topic {plan.name}", needed, settings))
             continue
         if topic is None:
             found.append(f"topic {plan.name} does not exist: run `longshore topics apply`")
