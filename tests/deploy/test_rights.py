@@ -9,7 +9,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from longshore.pipelines.config import Config
 from longshore.pipelines.kafka.clients import python_client
 from longshore.pipelines.kafka.settings import KafkaSettings, Stage
-from longshore.pipelines.kafka.stages import rights_of
+from longshore.pipelines.kafka.stage_topics import rights_of
 from longshore.pipelines.kafka.warm import warm_kernels
 from longshore.pipelines.kafka.worker import Refusal, source_topic_ids
 from longshore.schemas import Deploy, encode
