@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import faust
 from faust.types import TP
 from kafka import KafkaAdminClient
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..config import Config
 from .acl import control_acl_problem
@@ -72,7 +72,9 @@ class Worker:
         kafka, topics = config.kafka, config.kafka.topics
         self._config = config
         self._stage: Stage = stage
-        self.meters = Meters(stage, topics, CollectorRegistry())
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, CPU time, and when the process started
+        self.meters = Meters(stage, topics, registry)
         self.meters.info.labels(stage, version("longshore")).set(1)
         self.app: BatchApp = make_app(kafka, stage, topics_of(stage, topics))
         own = {"normalise": topics.calls, "watch": topics.calls, "gate": topics.alerts}[stage]
