@@ -16,6 +16,9 @@ METRICS = {
     "longshore_notify_queue_depth": {"sink"},
     "longshore_notify_oldest_undelivered_seconds": {"sink"},
     "longshore_notify_stalled": set[str](),
+    "longshore_notify_unreachable": set[str](),
+    "longshore_notify_dead_letters_total": {"reason"},
+    "longshore_notify_delivery_seconds_bucket": {"sink", "le"},
 }
 #: first part of configuration keys -> why
 SECTIONS = {"notify": "the section [notify]; is being written"}

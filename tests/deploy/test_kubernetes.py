@@ -271,9 +271,7 @@ def test_scaling_follows_the_groups_and_knows_their_limits() -> None:
         data = trigger["metadata"]
         kafka = config.kafka
         assert data["consumerGroup"] == kafka.group(STAGES[name])
-        assert (
-            data["topic"] == {"longshore-normalise": kafka.topics.raw[0], "longshore-watch": kafka.topics.calls}[name]
-        )
+        assert data["topic"] == topics_of(STAGES[name], kafka.topics)[0]
         assert data["bootstrapServers"] in kafka.bootstrap_servers
         assert spec["maxReplicaCount"] <= kafka.partitions
         assert spec["minReplicaCount"] >= 1
