@@ -1,11 +1,15 @@
 """The roles of deploy/kafka/acls.json on a real broker: enough for the work, and every right is needed."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaProducer
 from kafka.errors import TopicAuthorizationFailedError
+from longshore.pipelines.cli.commands import cli
 from longshore.pipelines.config import Config
 from longshore.pipelines.kafka.clients import python_client
 from longshore.pipelines.kafka.settings import KafkaSettings, Stage
@@ -150,3 +154,33 @@ def test_a_worker_that_may_look_at_transactions_and_not_write_them_ends_with_2(s
     code = worker.wait()
     assert code == 2, worker.log.read_text()
     assert f"User:{user} lacks WRITE, DESCRIBE on transactional ids that begin with" in worker.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["topics check", "lag", "dlq ls", "state ls", "replay --from-topic --since 7d"],
+)
+def test_the_operators_role_is_enough_for_looking(secure: Secure, command: str) -> None:
+    config = secure.config_file(user_of("operator"))
+    done = CliRunner().invoke(cli, [*command.split(), "--json", "--config", str(config)])
+    assert done.exit_code in (0, 1), done.output
+    assert done.exit_code == 0 or command.startswith("replay"), done.output
+
+
+def test_a_member_that_left_for_good_can_be_removed_by_the_operator(secure: Secure) -> None:
+    """The command of docs/OPERATIONS.md; that nobody has the name is the group's answer, not a missing right."""
+    security = secure.config(user_of("operator")).kafka.security
+    login = ["-S", security.protocol, "-M", security.mechanism, "-U", str(security.username), "-P", security.secret()]
+    command = [
+        sys.executable,
+        "-c",
+        "from kafka.cli import run_cli; run_cli()",
+        "admin",
+        "-b",
+        secure.broker.tls_bootstrap,
+    ]
+    command += [*login, "-C", f"ssl_cafile={secure.broker.ca_file}", "groups", "remove-members"]
+    command += ["--group-id", "longshore-watch", "--group-instance-id", "watch-longshore-watch-9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "AuthorizationFailed" not in done.stdout + done.stderr
+    assert "UnknownMemberId" in done.stdout + done.stderr

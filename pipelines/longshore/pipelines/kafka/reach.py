@@ -14,6 +14,8 @@ from .settings import SecuritySettings
 
 #: TCP, TLS and login at one broker: a second at worst, unless something swallows packets
 PROBE_MS = 5000
+#: a socket closes in the next rounds of the loop; one that was never open would be waited for in vain
+CLOSE_S = 0.2
 #: servers that are tried: the first ones name the mistake
 MOST_SERVERS = 3
 
@@ -38,8 +40,9 @@ def why_unreachable(servers: Sequence[str], security: SecuritySettings, login: M
         except Exception as error:  # whatever it is, it is an answer
             return f"{server}: {hint(error, security)}"
         finally:
-            connection.close()
-            await asyncio.sleep(0)  # sockets close in the next round of the loop
+            closed = connection.close()
+            if closed is not None:
+                await asyncio.wait({closed}, timeout=CLOSE_S)
         return f"{server} answers and then hangs up: does its listener want a login? See kafka.security.protocol"
 
     async def ask_all() -> list[str]:
