@@ -32,7 +32,7 @@ def worker(stages: str, warm_from: str | None, config_path: Path | None) -> None
     """Run stages on Kafka: normalise, watch, gate. Start more workers to scale; SIGTERM stops one cleanly.
 
     Exit codes: 0 stopped; 2 configuration, topics, rights or the broker's address; 70-76 "start me again" (fenced,
-    checkpoint, seek, engine, send): any supervisor will do, and nothing is lost meanwhile.
+    checkpoint, seek, engine, send, crash, stuck): any supervisor will do, and nothing is lost meanwhile.
     """
     names = [name.strip() for name in stages.split(",") if name.strip()]
     unknown = [name for name in names if name not in STAGES]
