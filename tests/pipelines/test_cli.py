@@ -173,7 +173,7 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(calls: Path, tmp_path: 
     controls = tmp_path / "controls.jsonl"
     controls.write_bytes(calls.read_bytes().splitlines()[0])
     for command, words in (
-        (("replay",), "FILE"),
+        (("replay",), "name files"),
         (("replay", tmp_path / "absent.jsonl"), "absent.jsonl"),
         (("replay", tmp_path), "directory"),
         (("replay", calls, "--config", broken), "$.budget.pages_per_week"),
