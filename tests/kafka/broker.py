@@ -251,6 +251,15 @@ class Broker:
         finally:
             client.close()
 
+    def allow(self, user: str, topic: str, *operations: str) -> None:
+        """Let a user do something to a topic: "read", "write", "describe" ..."""
+        from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+        pattern = ResourcePattern(ResourceType.TOPIC, topic)
+        wanted = [ACLOperation[operation.upper()] for operation in operations]
+        with self.admin() as admin:
+            admin.create_acls([ACL(f"User:{user}", "*", each, ACLPermissionType.ALLOW, pattern) for each in wanted])
+
     def create_topic(self, name: str, partitions: int = 1, **configs: str) -> str:
         """Make a topic and wait for its leaders; dots in the names of `configs` are written as underscores."""
         wanted = {key.replace("_", "."): value for key, value in configs.items()}
@@ -259,6 +268,27 @@ class Broker:
             admin.create_topics({name: topic})
             admin.wait_for_topics([name])
         return name
+
+    def records(self, topic: str) -> list[Any]:
+        """Everything that is committed in a topic now, partition by partition, as kafka-python gives it."""
+        from kafka import KafkaConsumer, TopicPartition
+
+        settings = {"isolation_level": "read_committed", "enable_auto_commit": False}
+        consumer = KafkaConsumer(**python_client(self.settings()), **settings)
+        try:
+            partitions = [
+                TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())
+            ]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            found: list[Any] = []
+            while any(consumer.position(partition) < end for partition, end in ends.items()):
+                for records in consumer.poll(500).values():
+                    found += records
+        finally:
+            consumer.close()
+        return sorted(found, key=lambda record: (record.partition, record.offset))
 
     def __enter__(self) -> "Broker":
         try:

@@ -37,6 +37,14 @@ def kafka() -> Iterator[Broker]:
     _removed(broker)
 
 
+@pytest.fixture(scope="session")
+def secure_kafka() -> Iterator[Broker]:
+    """The same with logins, TLS and ACLs."""
+    broker = _started(Broker(secure=True))
+    yield broker
+    _removed(broker)
+
+
 @pytest.fixture
 def new_broker() -> Iterator[Callable[..., Broker]]:
     """Start brokers that the test may stop, kill and start; the arguments are those of `Broker`."""
