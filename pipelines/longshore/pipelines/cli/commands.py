@@ -8,6 +8,7 @@ import click
 from .compare import compare
 from .config import check_config
 from .demo import demo
+from .produce import produce
 from .replay import replay
 from .simulate import simulate
 
@@ -39,5 +40,5 @@ def cli() -> None:
     """
 
 
-for command in (replay, compare, simulate, demo, check_config):
+for command in (replay, compare, simulate, produce, demo, check_config):
     cli.add_command(command)

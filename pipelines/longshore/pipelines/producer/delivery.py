@@ -71,10 +71,10 @@ class Delivery:
     `most_calls` and `most_bytes` (of values) bound what waits and what is on the way, together.
     """
 
-    def __init__(self, settings: KafkaSettings, most_calls: int, most_bytes: int) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str, most_calls: int, most_bytes: int) -> None:
         self._settings = settings
         self._name = f"{NAME}-{os.getpid()}-{next(_numbers)}"
-        self._topic = settings.topics.raw[0]
+        self._topic = topic
         self._most_calls, self._most_bytes = most_calls, most_bytes
         self._queue: queue.SimpleQueue[Item | Flush | Stop | None] = queue.SimpleQueue()
         # re-entrant: the handler of a signal may emit while the code that it interrupted does
@@ -103,8 +103,7 @@ class Delivery:
     def put(self, key: bytes, value: bytes) -> bool:
         """Keep a call. False: it was dropped."""
         with self._lock:
-            full = self._queued >= self._most_calls or self._queued_bytes + len(value) > self._most_bytes
-            if self._closed or full:
+            if self._closed or not self.has_room(len(value)):
                 return self.refuse("closed" if self._closed else "queue_full")
             if self._queued == 0:
                 self._moved = time.monotonic()
@@ -115,6 +114,10 @@ class Delivery:
             if self._thread is None:
                 self._start()
         return True
+
+    def has_room(self, size: int) -> bool:
+        """Would a call of so many bytes be kept now?"""
+        return self._queued < self._most_calls and self._queued_bytes + size <= self._most_bytes
 
     def refuse(self, reason: str) -> bool:
         """Count a call that is not kept; False."""

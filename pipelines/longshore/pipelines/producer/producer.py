@@ -132,7 +132,9 @@ class Producer:
     def _begin(self) -> None:
         """Begin with nothing; again in a forked child, since queue, lock and thread are the parent's."""
         self._delivery: Delivery | Direct = (
-            Delivery(self._settings, self._most_calls, self._most_bytes) if self._sink is None else Direct(self._sink)
+            Direct(self._sink)
+            if self._sink is not None
+            else Delivery(self._settings, self._settings.topics.raw[0], self._most_calls, self._most_bytes)
         )
 
     def _close_with_child(self) -> None:
