@@ -20,6 +20,7 @@ SECTIONS = {
     "speed": "Speed and state",
     "demo": "Injected causes in simulated traffic",
     "throughput": "The Kafka runtime: throughput and the way back after a kill",
+    "producer": "Emitting calls from an application",
 }
 HEAD = """# Benchmarks
 

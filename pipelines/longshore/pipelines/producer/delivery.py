@@ -7,9 +7,13 @@ import queue
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from kafka.errors import KafkaError, KafkaTimeoutError
+from longshore.schemas import ModelCall, Record, Refused, Score, encode, route_of, scope_key
+from longshore.schemas.scope import MAX_KEY_BYTES
+from longshore.schemas.wire import MAX_RECORD_BYTES
 
 from ..kafka.settings import KafkaSettings
 from .client import EAR, ITS_OWN, NAME, Client
@@ -26,10 +30,17 @@ LEAVING_S = 5.0
 #: nothing was acknowledged for so long while calls wait: trouble
 SILENT_S = 10.0
 
-#: key and value
-Item: TypeAlias = tuple[bytes, bytes]
-#: how many were handed to a client before, key and value
-Handed: TypeAlias = tuple[int, bytes, bytes]
+#: scopes whose keys are remembered; an application has a few
+MOST_KEYS = 4096
+#: bytes that a call takes beside its texts and vectors, about
+BARE_BYTES = 1000
+#: bytes of a number in a list
+NUMBER_BYTES = 32
+
+#: a record and its size
+Item: TypeAlias = tuple[Record, int]
+#: its number among those handed to clients, size, key and value
+Handed: TypeAlias = tuple[int, int, bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -62,13 +73,52 @@ class Stop:
     """The end of the queue."""
 
 
+@lru_cache(MOST_KEYS)
+def call_key(app: str, env: str, route: str) -> bytes:
+    """The key of calls on the raw topic: one partition, and so one order, for every scope.
+
+    Without tenant: it depends on the fleet's configuration whether that is part of the scope. Raises TypeError.
+    """
+    return scope_key(None, app, env, route).encode()
+
+
+def key_of(record: Record) -> bytes:
+    """The key of a record: its scope; of a score that of its call. Raises TypeError."""
+    if isinstance(record, ModelCall):
+        return call_key(record.app, record.env, route_of(record))
+    if isinstance(record, Score):
+        return call_key(record.app, record.env, record.route)
+    return scope_key(record.tenant, record.app, record.env, record.route).encode()
+
+
+def encoded(record: Record) -> tuple[bytes, bytes]:
+    """Key and value. Raises Refused."""
+    try:
+        key, value = key_of(record), encode(record)
+    except Exception as error:  # what the application put into the fields decides which
+        raise Refused("wrong_type", f"{type(error).__name__}: {error}") from None
+    if len(value) > MAX_RECORD_BYTES:
+        raise Refused("too_large", f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
+    if len(key) > MAX_KEY_BYTES:
+        raise Refused("key_too_long", f"at most {MAX_KEY_BYTES} bytes")
+    return key, value
+
+
+def size_of(call: ModelCall) -> int:
+    """Bytes that a call keeps in memory, about: its texts and vectors count. Raises TypeError."""
+    texts = len(call.input_text or "") + len(call.output_text or "") + len(call.system_text or "")
+    if call.input_vector is None and call.output_vector is None:
+        return BARE_BYTES + texts
+    return BARE_BYTES + texts + NUMBER_BYTES * (len(call.input_vector or ()) + len(call.output_vector or ()))
+
+
 _numbers = itertools.count(1)
 
 
 class Delivery:
     """Queue, counters and thread of one process.
 
-    `most_calls` and `most_bytes` (of values) bound what waits and what is on the way, together.
+    `most_calls` and `most_bytes` bound what waits and what is on the way, together.
     """
 
     def __init__(self, settings: KafkaSettings, topic: str, most_calls: int, most_bytes: int) -> None:
@@ -100,24 +150,27 @@ class Delivery:
         #: when a call was acknowledged last, or came into an empty queue
         self._moved = 0.0
 
-    def put(self, key: bytes, value: bytes) -> bool:
-        """Keep a call. False: it was dropped."""
+    def put(self, record: Record, size: int) -> bool:
+        """Keep a record of so many bytes. False: it was dropped."""
         with self._lock:
-            if self._closed or not self.has_room(len(value)):
-                return self.refuse("closed" if self._closed else "queue_full")
+            if (reason := self.refusal(size)) is not None:
+                return self.refuse(reason)
             if self._queued == 0:
                 self._moved = time.monotonic()
             self._emitted += 1
             self._queued += 1
-            self._queued_bytes += len(value)
-            self._queue.put((key, value))
+            self._queued_bytes += size
+            self._queue.put((record, size))
             if self._thread is None:
                 self._start()
         return True
 
-    def has_room(self, size: int) -> bool:
-        """Would a call of so many bytes be kept now?"""
-        return self._queued < self._most_calls and self._queued_bytes + size <= self._most_bytes
+    def refusal(self, size: int) -> str | None:
+        """Why a call of so many bytes would not be kept now; None: it would."""
+        if self._closed:
+            return "closed"
+        full = self._queued >= self._most_calls or self._queued_bytes + size > self._most_bytes
+        return "queue_full" if full else None
 
     def refuse(self, reason: str) -> bool:
         """Count a call that is not kept; False."""
@@ -181,8 +234,7 @@ class Delivery:
                 item.complete = self._flushed(item.deadline)
                 item.reached.set()
             elif item is not None:
-                self._handed += 1
-                self._deliver((self._handed, *item))
+                self._take(*item)
             self._recover()
             self._report()
         if self._client is not None:
@@ -201,9 +253,21 @@ class Delivery:
         time.sleep(POLL_S)
         return None
 
+    def _take(self, record: Record, size: int) -> None:
+        """Encode a record and deliver it."""
+        try:
+            key, value = encoded(record)
+        except Refused as refused:
+            with self._lock:
+                self._dropped[refused.reason] = self._dropped.get(refused.reason, 0) + 1
+                self._settle(size)
+        else:
+            self._handed += 1
+            self._deliver((self._handed, size, key, value))
+
     def _deliver(self, call: Handed) -> None:
         """Hand a call to the client, as soon as there is one that takes it."""
-        _, key, value = call
+        _, size, key, value = call
         while not self._late():
             try:
                 if self._client is None:
@@ -215,7 +279,7 @@ class Delivery:
                 self._report()
                 self._pause()
             else:
-                sent.add_callback(self._acknowledged, len(value)).add_errback(self._given_back, call, self._client)
+                sent.add_callback(self._acknowledged, size).add_errback(self._given_back, call, self._client)
                 return
         self._again.append(call)
 
@@ -223,8 +287,7 @@ class Delivery:
         """Count a delivered call; on the client's thread."""
         with self._lock:
             self._delivered += 1
-            self._queued -= 1
-            self._queued_bytes -= size
+            self._settle(size)
             self._moved = time.monotonic()
             self._pause_s = FIRST_PAUSE_S
             if self._trouble is not None:
@@ -238,7 +301,7 @@ class Delivery:
         """
         with self._lock:
             if isinstance(error, ITS_OWN) and self._broken is not client:
-                self._fail(call)
+                self._fail(call[1])
                 self._say(type(error).__name__, "the broker refuses calls")
             else:
                 self._again.append(call)
@@ -281,16 +344,19 @@ class Delivery:
             if isinstance(item, Flush):
                 item.reached.set()
             elif isinstance(item, tuple):
-                self._again.append((0, *item))
-        with self._lock:
-            for call in self._again:
-                self._fail(call)
-            self._again = []
+                self._fail(item[1])
+        while self._again:
+            self._fail(self._again.pop()[1])
 
-    def _fail(self, call: Handed) -> None:
-        self._failed += 1
+    def _fail(self, size: int) -> None:
+        with self._lock:
+            self._failed += 1
+            self._settle(size)
+
+    def _settle(self, size: int) -> None:
+        """Note that a record waits no more; under the lock."""
         self._queued -= 1
-        self._queued_bytes -= len(call[2])
+        self._queued_bytes -= size
 
     def _late(self) -> bool:
         return time.monotonic() > self._deadline

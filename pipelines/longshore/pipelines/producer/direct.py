@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from longshore.schemas import ModelCall, Refused, decode
 
-from .delivery import Stats
+from .delivery import Stats, encoded
 
 
 class Direct:
@@ -18,19 +18,19 @@ class Direct:
         self._dropped: dict[str, int] = {}
         self._closed = False
 
-    def put(self, key: bytes, value: bytes) -> bool:  # noqa: ARG002
+    def put(self, call: ModelCall, size: int) -> bool:  # noqa: ARG002
         """Give a call to the function. False: it was dropped."""
         if self._closed:
             return self.refuse("closed")
         try:
-            call = decode(value)
+            taken = decode(encoded(call)[1])
         except Refused as refused:
             return self.refuse(refused.reason)
-        assert isinstance(call, ModelCall)
+        assert isinstance(taken, ModelCall)
         with self._lock:
             self._emitted += 1
             try:
-                self._sink(call)
+                self._sink(taken)
             except Exception:
                 self._failed += 1
             else:

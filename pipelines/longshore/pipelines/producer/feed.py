@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 
 from kafka.errors import KafkaError, KafkaTimeoutError
-from longshore.schemas import ModelCall, Record, Score, encode, route_of, scope_key
+from longshore.schemas import ModelCall, Record
 
 from ..kafka.clients import ClientError
 from ..kafka.settings import KafkaSettings
 from .client import Client
-from .delivery import Delivery, Stats
-from .producer import MOST_BYTES, MOST_CALLS, call_key
+from .delivery import BARE_BYTES, Delivery, Stats, size_of
+from .producer import MOST_BYTES, MOST_CALLS
 
 #: nothing was acknowledged for so long: given up. A broker that is started again needs 5 to 15 s
 PATIENCE_S = 60.0
@@ -34,15 +34,9 @@ class Feed:
 
     def send(self, record: Record) -> None:
         """Send a record, once there is room for it. Raises FeedError where nothing moves any more."""
-        value = encode(record)
-        if isinstance(record, ModelCall):
-            key = call_key(record.app, record.env, route_of(record))
-        elif isinstance(record, Score):
-            key = call_key(record.app, record.env, record.route)  # beside its call
-        else:
-            key = scope_key(record.tenant, record.app, record.env, record.route).encode()
-        self._wait(lambda: self._delivery.has_room(len(value)))
-        self._delivery.put(key, value)
+        size = size_of(record) if isinstance(record, ModelCall) else BARE_BYTES
+        self._wait(lambda: self._delivery.refusal(size) is None)
+        self._delivery.put(record, size)
 
     def finish(self) -> Stats:
         """Wait until all is delivered. Raises FeedError where nothing moves any more."""

@@ -4,38 +4,24 @@ import atexit
 import os
 import weakref
 from collections.abc import Callable
-from functools import lru_cache
 from multiprocessing import parent_process
 from multiprocessing.util import Finalize, register_after_fork
 from types import TracebackType
 from typing import Any
 
-from longshore.schemas import ModelCall, encode, scope_key
-from longshore.schemas.scope import MAX_KEY_BYTES
-from longshore.schemas.wire import MAX_RECORD_BYTES
+from longshore.schemas import ModelCall
 
 from ..kafka.settings import KafkaSettings
 from .call import AnyFunction, Call, Fill, observed
-from .delivery import Delivery, Stats
+from .delivery import Delivery, Stats, size_of
 from .direct import Direct
 
 #: calls that wait or are on the way: 100 s of 100 calls a second
 MOST_CALLS = 10_000
-#: their bytes as JSON. As many again are in kafka-python's batches: 128 MB at most for a broker that is away
+#: their bytes. As many again may be in kafka-python's batches: 128 MB for a broker that is away
 MOST_BYTES = 64 << 20
 #: how long the end of the process waits for calls to be delivered
 EXIT_S = 5.0
-#: scopes whose keys are remembered; an application has a few
-MOST_KEYS = 4096
-
-
-@lru_cache(MOST_KEYS)
-def call_key(app: str, env: str, route: str) -> bytes:
-    """The key of calls on the raw topic: one partition, and so one order, for every scope.
-
-    Without tenant: it depends on the fleet's configuration whether that is part of the scope. Raises TypeError.
-    """
-    return scope_key(None, app, env, route).encode()
 
 
 class Producer:
@@ -72,23 +58,19 @@ class Producer:
     def emit(self, call: ModelCall) -> bool:
         """Take a call; False: it was dropped, and counted with its reason in `stats`.
 
-        The call is encoded here and now, so what it holds may change afterwards: 1 us, and another for every 2 KB of
-        text. Fields of a wrong type are not noticed here but set aside by the workers, as dead letters.
+        It takes a microsecond or two whatever the texts are: the call is encoded later, so its lists and dicts must not
+        be changed any more. What cannot be encoded then is dropped and counted with its reason, too. Fields of a wrong
+        type that can be encoded are set aside by the workers, as dead letters.
         """
         delivery = self._delivery
         try:
             if not issubclass(type(call), ModelCall):  # `isinstance` may run code of the object
                 return delivery.refuse("not_a_call")
             try:
-                value = encode(call)
-                key = call_key(call.app, call.env, call.route or call.prompt_name or "default")
+                size = size_of(call)
             except Exception:
-                return delivery.refuse("unencodable")
-            if len(value) > MAX_RECORD_BYTES:
-                return delivery.refuse("too_large")
-            if len(key) > MAX_KEY_BYTES:
-                return delivery.refuse("key_too_long")
-            return delivery.put(key, value)
+                return delivery.refuse("wrong_type")
+            return delivery.put(call, size)
         except Exception:  # no memory, an interpreter that ends: nothing of that is the application's business
             return False
 
