@@ -1,7 +1,7 @@
 """The configuration: one TOML file, environment overrides, documented defaults; unknown keys are errors."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from msgspec import Struct, field
 
 from .kafka.settings import KafkaSettings
 from .measure import MeasureSettings
+from .notify.settings import SECRETS as SINK_SECRETS
+from .notify.settings import NotifySettings, wrong_field
 from .watch.settings import (
     BudgetSettings,
     ChannelSettings,
@@ -22,8 +24,12 @@ from .watch.signals import BINARY, CATEGORICAL, NUMERIC, Signals
 
 #: environment variables that override a key: LONGSHORE__SECTION__KEY
 PREFIX = "LONGSHORE__"
-#: keys that are never printed; each has a twin `..._file`
-SECRETS = (("privacy", "key"), ("kafka", "security", "password"))
+#: keys that are never printed and never in the TOML; each has a twin `..._file`. `*`: any name
+SECRETS = (
+    ("privacy", "key"),
+    ("kafka", "security", "password"),
+    *(("notify", "sinks", "*", name) for name in SINK_SECRETS),
+)
 
 
 class ConfigError(Exception):
@@ -65,6 +71,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     price: PriceSettings = field(default_factory=PriceSettings)
     dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     #: templates with {scope}, {tenant}, {app}, {env}, {route}, {dedup_key}: name -> URL
     links: dict[str, str] = field(default_factory=dict)
     #: the same, for one runbook
@@ -107,29 +114,63 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
             raise ConfigError(f"{path}: not a text file") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}") from None
-        for secret in SECRETS:
-            if _has(tree, secret):
-                name = ".".join(secret)
-                variable = PREFIX + "__".join(secret).upper()
-                raise ConfigError(f"{path}: {name} is a secret: set {variable} or {name}_file instead")
+        for *sections, key in _secrets(tree):
+            name = ".".join((*sections, key))
+            variable = PREFIX + "__".join((*sections, key)).upper()
+            raise ConfigError(f"{path}: {name} is a secret: set {variable} or {name}_file instead")
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX):
             _override(tree, variable, text)
     try:
         config = msgspec.convert(tree, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{where}: {_with_names(str(error), tree)}") from None
     _check(config, where)
     return config
 
 
-def _has(tree: Any, keys: tuple[str, ...]) -> bool:
-    """Is there something at the end of the path?"""
-    for key in keys:
-        if not isinstance(tree, dict) or key not in tree:
-            return False
-        tree = tree[key]
-    return True
+def _secrets(tree: Any) -> Iterator[tuple[str, ...]]:
+    """The paths of the secrets that a tree holds."""
+    for pattern in SECRETS:
+        yield from _paths(tree, pattern)
+
+
+def _is_secret(path: tuple[str, ...]) -> bool:
+    return any(
+        len(path) == len(pattern) and all(own in ("*", part) for own, part in zip(pattern, path, strict=True))
+        for pattern in SECRETS
+    )
+
+
+def _paths(tree: Any, pattern: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths in a tree that a pattern matches."""
+    if not pattern:
+        yield ()
+    elif isinstance(tree, dict):
+        for key in sorted(tree) if pattern[0] == "*" else [pattern[0]]:
+            if key in tree:
+                yield from ((key, *path) for path in _paths(tree[key], pattern[1:]))
+
+
+def _with_names(message: str, tree: dict[str, Any]) -> str:
+    """Messages say `[...]` for the key of a table of named things: put the name that is wrong in its place."""
+    what, at, path = message.rpartition(" - at `$.")
+    before, dots, after = path.rstrip("`").partition("[...]")
+    if not (at and dots):
+        return message
+    *parents, last = before.split(".")
+    part = tree
+    for parent in parents:
+        part = part[parent]
+    named = part[last]
+    for name in named:
+        part[last] = {name: named[name]}
+        try:
+            msgspec.convert(tree, Config, strict=False)
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return f"{what} - at `$.{before}.{name}{after}`"
+    return message
 
 
 def _override(tree: dict[str, Any], variable: str, text: str) -> None:
@@ -139,6 +180,8 @@ def _override(tree: dict[str, Any], variable: str, text: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    if _is_secret((*sections, key)):
+        value = text  # a key of digits is a text all the same
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
@@ -167,6 +210,9 @@ def _check(config: Config, where: str) -> None:
                 make_river(own.detector.removeprefix("river:"))
             except ValueError as error:
                 raise ConfigError(f"{where}: signals.{name}.detector: {error}") from None
+    wrong = wrong_field(config.notify)
+    if wrong is not None:
+        raise ConfigError(f"{where}: {wrong}")
     weights = msgspec.structs.asdict(config.channels)
     if sum(weights.values()) <= 0:
         raise ConfigError(f"{where}: channels: at least one channel needs a weight")
@@ -176,7 +222,7 @@ def _check(config: Config, where: str) -> None:
 def printable(config: Config) -> dict[str, Any]:
     """The resolved configuration without secrets."""
     tree: dict[str, Any] = msgspec.to_builtins(config)
-    for *sections, name in SECRETS:
+    for *sections, name in list(_secrets(tree)):
         part = tree
         for section in sections:
             part = part[section]

@@ -47,6 +47,7 @@ Reason = Literal[
     "not_allowed",
     "no_scope",
     "engine_error",
+    "not_delivered",
 ]
 Record: TypeAlias = ModelCall | Score | Deploy | Accept | Confirm | Mute
 

@@ -5,9 +5,11 @@ from importlib.metadata import version
 
 import click
 
+from .alerts import alerts
 from .compare import compare
 from .config import check_config
 from .demo import demo
+from .notify import notify
 from .produce import produce
 from .replay import replay
 from .simulate import simulate
@@ -40,5 +42,5 @@ def cli() -> None:
     """
 
 
-for command in (replay, compare, simulate, produce, demo, check_config):
+for command in (replay, compare, simulate, produce, demo, notify, alerts, check_config):
     cli.add_command(command)

@@ -1,0 +1,59 @@
+"""Router, sinks and queues as one thing: what every runtime gives its pages and notices to. Knows no Kafka."""
+
+import queue
+from collections.abc import Collection, Hashable, Mapping
+
+from .dispatcher import Dispatcher
+from .message import Message, Stream
+from .pace import Pace
+from .router import Router
+from .settings import NotifySettings
+from .sinks import Outcome, Sink
+from .withhold import withhold
+from .worker import Item, Observer
+
+Settled = tuple[Item, str, Outcome]
+
+
+class Notifier:
+    """Takes messages in their order; `settled` says, later, what became of each at each sink."""
+
+    def __init__(
+        self, settings: NotifySettings, sinks: Mapping[str, Sink], observer: Observer, pace: Pace | None = None
+    ) -> None:
+        self._withheld = settings.withhold
+        self._router = Router(settings)
+        #: bounded by the queues of the sinks
+        self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
+        pace = pace if pace is not None else Pace(settings.retry_hours * 3600.0)
+        self.dispatcher = Dispatcher(sinks, pace, lambda *what: self._settled.put(what), observer)
+
+    def route(self, message: Message) -> list[str]:
+        """The sinks for the next message. Every message must come by here once, in order."""
+        return self._router.route(message)
+
+    def tell(self, message: Message, names: Collection[str], ticket: Hashable, since_s: float | None = None) -> None:
+        """Hand a routed message to sinks; `ticket` comes back in `settled`."""
+        self.dispatcher.submit(withhold(message, self._withheld), names, ticket, since_s)
+
+    def recall(self, message: Message, names: Collection[str]) -> None:
+        """These sinks were told this before."""
+        if names:
+            self.dispatcher.recall(withhold(message, self._withheld), names)
+
+    def settled(self) -> list[Settled]:
+        """What became of messages since the last question: delivered, or dropped with its reason."""
+        found = []
+        while not self._settled.empty():
+            found.append(self._settled.get())
+        return found
+
+    def is_full(self, stream: Stream, spare: int) -> bool:
+        """Has some sink room for fewer than `spare` further messages?"""
+        return self.dispatcher.room(stream) < spare
+
+    def forget(self) -> None:
+        """Begin anew: nothing waits, nothing was told, nothing of before is settled any more."""
+        self.dispatcher.forget()
+        self.settled()
+        self._router.forget()

@@ -1,0 +1,27 @@
+"""The sinks, and how one is made from its settings."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from .alertmanager import Alertmanager, AlertmanagerSettings
+from .base import DELIVERED, Outcome, Sink
+from .pagerduty import PagerDuty, PagerDutySettings
+from .slack import Slack, SlackSettings
+from .webhook import Webhook, WebhookSettings
+
+SinkSettings: TypeAlias = PagerDutySettings | SlackSettings | AlertmanagerSettings | WebhookSettings
+
+_MAKERS: dict[type[Any], Callable[[Any, str | None], Sink]] = {
+    PagerDutySettings: PagerDuty,
+    SlackSettings: Slack,
+    AlertmanagerSettings: Alertmanager,
+    WebhookSettings: Webhook,
+}
+
+
+def make_sink(settings: SinkSettings, secret: str | None) -> Sink:
+    """A sink. Without its secret it can compose, not deliver. Raises ValueError where the secret has a wrong form."""
+    return _MAKERS[type(settings)](settings, secret)
+
+
+__all__ = ["DELIVERED", "Outcome", "PagerDutySettings", "Sink", "SinkSettings", "make_sink"]

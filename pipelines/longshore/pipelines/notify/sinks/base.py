@@ -1,0 +1,87 @@
+"""What every sink has in common: one function, three outcomes."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from ..message import Message
+
+#: an attempt that takes longer counts as no answer
+TIMEOUT_S = 10.0
+#: a receiver that says "too often" without saying for how long is left alone for so long
+TOO_OFTEN_S = 60.0
+#: no receiver may ask for a longer pause: four attempts an hour at least
+MAX_PAUSE_S = 900.0
+#: what a receiver answers to a message that it will never take; anything else may be a fault that somebody repairs
+NEVER = (400, 413, 422)
+
+Result = Literal["delivered", "retry", "dropped"]
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one attempt. `reason` never holds text of the message, nor a secret."""
+
+    result: Result
+    reason: str = ""
+    #: do not try again before
+    after_s: float = 0.0
+    #: did the receiver answer at all?
+    answered: bool = True
+
+
+DELIVERED = Outcome("delivered")
+
+
+class Sink:
+    """A receiver of messages. One thread uses it."""
+
+    #: seconds between two calls of `refresh`; None: never
+    refresh_s: float | None = None
+
+    def compose(self, message: Message) -> Any:
+        """What would be sent, as JSON would hold it; no secret is in it. Empty where nothing would be."""
+        raise NotImplementedError
+
+    def deliver(self, message: Message) -> Outcome:
+        """One attempt. Never raises for what a receiver or a network does."""
+        raise NotImplementedError
+
+    def recall(self, message: Message) -> None:
+        """Take note of what was told before this process began."""
+
+    def forget(self) -> None:
+        """Nothing that was told is this process's concern any more."""
+
+    def refresh(self) -> Outcome:
+        """Tell again what has to be told again."""
+        return DELIVERED
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def judge(status: int, retry_after: str | None) -> Outcome:
+    """The outcome of an HTTP answer; `retry_after`: the header of that name."""
+    if 200 <= status < 300:
+        return DELIVERED
+    reason = f"HTTP {status}"
+    if status in NEVER:
+        return Outcome("dropped", reason)
+    pause = _seconds(retry_after)
+    if pause is None:
+        pause = TOO_OFTEN_S if status == 429 else 0.0
+    return Outcome("retry", reason, min(pause, MAX_PAUSE_S))
+
+
+def no_answer(error: BaseException) -> Outcome:
+    """The outcome where nothing came back. The error's text may hold a URL: only its kind is told."""
+    cause = getattr(error, "reason", None)
+    if not isinstance(cause, BaseException):
+        cause = error.__cause__ if error.__cause__ is not None else error
+    return Outcome("retry", f"no answer: {type(cause).__name__}", answered=False)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; a date, which nobody sends to us, counts as absent."""
+    digits = (retry_after or "").strip()
+    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None

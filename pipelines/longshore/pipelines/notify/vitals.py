@@ -1,0 +1,47 @@
+"""Trouble of longshore itself, as far as `notify` can see it: what to tell the pagers, and what to tell operators."""
+
+import time
+
+from ..config import Config
+from .health import TROUBLES, DeadMan, Trouble, Turning, own_message
+from .message import Message
+from .metrics import Metrics
+from .pulse import Pulse
+
+
+class Vitals:
+    """Joins the pulse with the dead man's switch."""
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self._app_id = config.kafka.app_id
+        self._minutes = config.notify.stalled_minutes
+        self._metrics = metrics
+        self._dead_man = DeadMan(self._minutes * 60.0, time.monotonic())
+        self._summaries = 0
+        self.pulse = Pulse(config.kafka)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the pagers were told of and is not over."""
+        return sorted(self._dead_man.open)
+
+    def begin(self, troubles: list[str], silent_s: float) -> list[Message]:
+        """Begin to watch. `troubles`: those an earlier process told; `silent_s`: since when none has committed.
+
+        An earlier process that could reach no broker could note nothing: after a long silence its word is taken back.
+        """
+        self._dead_man = DeadMan(self._minutes * 60.0, time.monotonic())
+        self._dead_man.open = {trouble for trouble in TROUBLES if trouble in troubles}
+        return [self._message("unreachable", "resolve")] if silent_s >= self._minutes * 60.0 else []
+
+    def news(self) -> list[Message]:
+        """What the pagers are to be told now."""
+        count = self.pulse.summaries
+        turns = self._dead_man.step(time.monotonic(), connected=self.pulse.connected, summaries=count > self._summaries)
+        self._summaries = count
+        self._metrics.stalled.set("stalled" in self._dead_man.open)
+        self._metrics.unreachable.set("unreachable" in self._dead_man.open)
+        return [self._message(turn.trouble, turn.status) for turn in turns]
+
+    def _message(self, trouble: Trouble, status: Turning) -> Message:
+        return own_message(trouble, status, self._app_id, time.time_ns() // 1_000_000, self._minutes)

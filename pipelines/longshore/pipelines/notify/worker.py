@@ -1,0 +1,202 @@
+"""The thread of one sink: its queue, its order, its retries.
+
+The messages of an incident go out in their order. A message that was not taken goes behind the other incidents, and the
+sink pauses; so one message that a receiver cannot stomach does not hold up the rest, and a receiver that is down is
+asked once a pause. Pages go before notices.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+from msgspec import Struct
+
+from .message import Message, Stream
+from .pace import Pace
+from .sinks import Outcome, Sink
+
+log = logging.getLogger(__name__)
+#: messages that wait at a sink, of each stream: 1,000 x at most 100 KB = 100 MB; what is beyond stays in the topic.
+#: Pages fill it in years; notices of 10,000 scopes (two a week and scope, some updates) in three hours
+MAX_QUEUE = 1000
+#: a thread that waits looks up so often
+LOOK_S = 0.2
+
+
+class Item(Struct, eq=False):
+    """A message that waits."""
+
+    message: Message
+    #: what the caller knows it by; told back when it is settled
+    ticket: Hashable
+    #: monotonic clock
+    taken_s: float
+    #: wall clock: since when it waits to be told, in this process or an earlier one
+    since_s: float
+    attempts: int = 0
+
+
+class Observer(Protocol):
+    """Is told of every attempt."""
+
+    def attempted(self, sink: str, outcome: Outcome, seconds: float) -> None:
+        """An attempt was made, or a message given up."""
+
+
+Settled = Callable[[Item, str, Outcome], None]
+
+
+class Worker(threading.Thread):
+    """Delivers to one sink."""
+
+    def __init__(
+        self, name: str, sink: Sink, pace: Pace, settled: Settled, observer: Observer, may_send: Callable[[], bool]
+    ) -> None:
+        super().__init__(name=f"sink-{name}", daemon=True)
+        self.sink_name = name
+        self._sink = sink
+        self._pace = pace
+        self._settled = settled
+        self._observer = observer
+        self._may_send = may_send
+        self._changed = threading.Condition()
+        self._waiting: dict[Stream, OrderedDict[str, deque[Item]]] = {"pages": OrderedDict(), "notices": OrderedDict()}
+        self._counts: dict[Stream, int] = {"pages": 0, "notices": 0}
+        self._sending = threading.Lock()
+        self._failures = 0
+        self._not_before_s = 0.0
+        self._notices_next = False
+        self._stopping = False
+        self._refresh_at_s = time.monotonic() + sink.refresh_s if sink.refresh_s is not None else None
+
+    def put(self, item: Item) -> None:
+        """A message behind the others of its incident."""
+        stream = item.message.stream
+        with self._changed:
+            self._waiting[stream].setdefault(item.message.key, deque()).append(item)
+            self._counts[stream] += 1
+            self._changed.notify_all()
+
+    def depth(self, stream: Stream) -> int:
+        """Messages of a stream that wait."""
+        return self._counts[stream]
+
+    def oldest_s(self) -> float | None:
+        """Wall clock time since which the oldest message waits; None where none does."""
+        with self._changed:
+            times = [items[0].since_s for waiting in self._waiting.values() for items in waiting.values()]
+        return min(times, default=None)
+
+    def recall(self, message: Message) -> None:
+        """See `Sink.recall`."""
+        with self._sending:
+            self._sink.recall(message)
+
+    def forget(self) -> None:
+        """Forget what waits, and what the sink remembers; an attempt that is being made is waited for."""
+        with self._changed:
+            for stream, waiting in self._waiting.items():
+                waiting.clear()
+                self._counts[stream] = 0
+        with self._sending:
+            self._sink.forget()
+
+    def stop(self) -> None:
+        """End after the attempt that is being made."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Deliver until stopped."""
+        while True:
+            with self._changed:
+                item = self._next()
+                while item is None and not self._stopping and not self._refresh_due():
+                    self._changed.wait(LOOK_S)
+                    item = self._next()
+                if self._stopping:
+                    break
+            with self._sending:
+                if item is None:
+                    self._refresh()
+                else:
+                    self._attempt(item)
+        self._sink.close()
+
+    def _next(self) -> Item | None:
+        """The next message whose time has come."""
+        if not self._may_send() or time.monotonic() < self._not_before_s:
+            return None
+        pages, notices = self._waiting["pages"], self._waiting["notices"]
+        for waiting in (notices, pages) if self._notices_next else (pages, notices):
+            for items in waiting.values():
+                return items[0]
+        return None
+
+    def _attempt(self, item: Item) -> None:
+        """One attempt, and what follows from it."""
+        stream, key = item.message.stream, item.message.key
+        with self._changed:
+            if not self._is_first(item):  # cleared in between
+                return
+        item.attempts += 1
+        began = time.monotonic()
+        try:
+            outcome = self._sink.deliver(item.message)
+        except Exception as error:
+            log.exception("sink %s: a defect of longshore; the message is tried again", self.sink_name)
+            outcome = Outcome("retry", f"defect: {type(error).__name__}")
+        now = time.monotonic()
+        with self._changed:
+            if outcome.result == "retry":
+                self._failures += 1
+                self._not_before_s = now + max(self._pace.pause_s(self._failures), outcome.after_s)
+                if now - item.taken_s >= self._pace.retry_s:
+                    outcome = Outcome("dropped", f"given up after {item.attempts} attempts: {outcome.reason}")
+            else:
+                self._failures = 0
+            self._notices_next = outcome.result == "retry" and stream == "pages"
+            current = self._is_first(item)
+            if current and outcome.result == "retry":
+                self._waiting[stream].move_to_end(key)
+        self._observer.attempted(self.sink_name, outcome, now - began)
+        if current and outcome.result != "retry":
+            self._settled(item, self.sink_name, outcome)  # before it leaves the queue: an empty queue is a settled one
+            with self._changed:
+                self._remove(item)
+
+    def _is_first(self, item: Item) -> bool:
+        items = self._waiting[item.message.stream].get(item.message.key)
+        return items is not None and items[0] is item
+
+    def _remove(self, item: Item) -> None:
+        if not self._is_first(item):  # forgotten in between
+            return
+        waiting = self._waiting[item.message.stream]
+        items = waiting[item.message.key]
+        items.popleft()
+        if not items:
+            del waiting[item.message.key]
+        self._counts[item.message.stream] -= 1
+
+    def _refresh_due(self) -> bool:
+        return self._refresh_at_s is not None and time.monotonic() >= self._refresh_at_s and self._may_send()
+
+    def _refresh(self) -> None:
+        """Tell again what has to be; a failure is made good by the next time."""
+        if not self._refresh_due():
+            return
+        assert self._sink.refresh_s is not None
+        self._refresh_at_s = time.monotonic() + self._sink.refresh_s
+        began = time.monotonic()
+        try:
+            outcome = self._sink.refresh()
+        except Exception:
+            log.exception("sink %s: a defect of longshore", self.sink_name)
+            return
+        if outcome.result != "delivered":
+            self._observer.attempted(self.sink_name, outcome, time.monotonic() - began)
