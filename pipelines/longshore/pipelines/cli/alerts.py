@@ -5,6 +5,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +18,7 @@ from longshore.pipelines.notify.message import Message
 from longshore.pipelines.notify.rehearsal import follow, read_message
 from longshore.schemas import Severity, encode, scope_parts
 
-from .common import config_option, errors, fail, json_option, read_config
+from .common import config_option, errors, fail, json_option, log_to_stderr, read_config
 from .incidents import show
 
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
@@ -68,16 +70,17 @@ def tail(
     Exit codes: 0 fine, 2 configuration, or Kafka cannot be used.
     """
     config = read_config(config_path)
+    log_to_stderr()
     refused = 0
     try:
-        for record in follow(
-            config, [config.kafka.topics.alerts], stopped_by_signals(), since_ms=since, to_end=not onward
-        ):
-            message = read_message(record.value)
-            if message is None:
-                refused += 1
-            elif wanted(message, apps, severities):
-                tell(message, as_json=as_json)
+        with until_stopped() as stop:
+            topics = [config.kafka.topics.alerts]
+            for record in follow(config, topics, stop, since_ms=since, to_end=not onward):
+                message = read_message(record.value)
+                if message is None:
+                    refused += 1
+                elif wanted(message, apps, severities):
+                    tell(message, as_json=as_json)
     except BrokerProblem as error:
         fail(str(error))
     except BrokenPipeError:  # the reader has had enough: `longshore alerts tail | head`
@@ -106,9 +109,13 @@ def tell(message: Message, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def stopped_by_signals() -> threading.Event:
+@contextmanager
+def until_stopped() -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,8 +1,8 @@
 """`longshore notify`: pages and notices to pagers and chats."""
 
-import logging
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -15,8 +15,19 @@ from longshore.pipelines.notify.settings import SecretError, secrets_of
 from longshore.pipelines.notify.sinks import Outcome, Sink, make_sink
 from rich.text import Text
 
-from .alerts import stopped_by_signals
-from .common import FINDING, NOT_MEASURED, config_option, console, errors, fail, json_option, print_json, read_config
+from .alerts import until_stopped
+from .common import (
+    FINDING,
+    NOT_MEASURED,
+    config_option,
+    console,
+    errors,
+    fail,
+    json_option,
+    log_to_stderr,
+    print_json,
+    read_config,
+)
 from .incidents import show
 
 
@@ -70,30 +81,21 @@ def run(config: Config) -> None:
 
     log_to_stderr()
     sinks = sinks_of(config)
-    stop = stopped_by_signals()
     metrics = Metrics(sinks)
-    status = None
-    try:
-        feed = Feed(config, sinks, metrics)
-        if config.notify.http_port:
+    with ExitStack() as stack:
+        stop = stack.enter_context(until_stopped())
+        try:
+            feed = Feed(config, sinks, metrics)
             host, port = config.notify.http_host, config.notify.http_port
-            try:
-                status = StatusServer(host, port, metrics.registry, feed.live, feed.ready)
-            except OSError as error:
-                fail(f"notify.http_port: {host}:{port}: {error.strerror}")
-        feed.run(stop)
-    except BrokerProblem as error:
-        fail(str(error))
-    finally:
-        if status is not None:
-            status.close()
-
-
-def log_to_stderr() -> None:
-    """Our own lines; what Kafka's client says is told by us where it matters."""
-    handler = logging.StreamHandler()
-    handler.addFilter(logging.Filter("longshore"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
+            if port:
+                try:
+                    status = StatusServer(host, port, metrics.registry, feed.live, feed.ready)
+                except OSError as error:
+                    fail(f"notify.http_port: {host}:{port}: {error.strerror}")
+                stack.callback(status.close)
+            feed.run(stop)
+        except BrokerProblem as error:
+            fail(str(error))
 
 
 def run_rehearsal(config: Config, *, as_json: bool) -> None:
@@ -102,13 +104,14 @@ def run_rehearsal(config: Config, *, as_json: bool) -> None:
     topics = config.kafka.topics
     log_to_stderr()
     try:
-        for record in follow(config, [topics.pages, topics.alerts], stopped_by_signals()):
-            message = read_message(record.value)
-            if message is None:
-                errors.print(f"{record.topic}/{record.partition}/{record.offset} would be a dead letter")
-            else:
-                show_rehearsed(rehearsal.take(message), config, as_json=as_json)
-            sys.stdout.flush()
+        with until_stopped() as stop:
+            for record in follow(config, [topics.pages, topics.alerts], stop):
+                message = read_message(record.value)
+                if message is None:
+                    errors.print(f"{record.topic}/{record.partition}/{record.offset} would be a dead letter")
+                else:
+                    show_rehearsed(rehearsal.take(message), config, as_json=as_json)
+                sys.stdout.flush()
     except BrokerProblem as error:
         fail(str(error))
     except BrokenPipeError:
@@ -117,14 +120,17 @@ def run_rehearsal(config: Config, *, as_json: bool) -> None:
 
 def show_rehearsed(rehearsed: Rehearsed, config: Config, *, as_json: bool) -> None:
     """Print what each sink would be sent; without sinks, pages and notices as a person reads them."""
+    sinks = config.notify.sinks
     if as_json:
-        for name, body in rehearsed.bodies:
+        told = rehearsed.bodies if sinks else [(None, rehearsed.message.record)]
+        for name, body in told:
             sys.stdout.buffer.write(msgspec.json.encode({"sink": name, "body": body}) + b"\n")
-    elif not config.notify.sinks:
+        return
+    if not sinks:
         show(rehearsed.message)
-    for name, body in [] if as_json else rehearsed.bodies:
-        settings = config.notify.sinks[name]
-        console.print(Text(f"to {name} ({msgspec.to_builtins(settings)['type']})", style="bold"))
+    for name, body in rehearsed.bodies:
+        kind = msgspec.to_builtins(sinks[name])["type"]
+        console.print(Text(f"to {name} ({kind})", style="bold"))
         console.print(Text(msgspec.json.format(msgspec.json.encode(body)).decode()), soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 import logging
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,15 +21,20 @@ from ..kafka.settings import KafkaSettings
 
 #: one TCP connection, to tell a broker that is down from one that hangs up
 PROBE_S = 2.0
+#: the first answer of a broker: somebody may be waiting at a terminal
+BOOTSTRAP_MS = 5000
+#: the first answer of a broker: somebody may be waiting at a terminal
+BOOTSTRAP_MS = 5000
 #: a question to a broker that has answered before
 ASK_MS = 5000
 #: reading back that does not come forward for so long has lost its broker
 STUCK_S = 30.0
+LOGIN = "check kafka.security.username and LONGSHORE__KAFKA__SECURITY__PASSWORD (or password_file)"
 #: what kafka-python says in its log, and what to do about it
 HINTS = (
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted: set kafka.security.ca_file"),
     ("UnsupportedSaslMechanism", "it does not offer kafka.security.mechanism = {mechanism!r}"),
-    ("SaslAuthenticationFailed", "it refuses the login: check kafka.security.username and its password"),
+    ("SaslAuthenticationFailed", f"it refuses the login: {LOGIN}"),
     ("DNS", "its name is not known: check kafka.bootstrap_servers"),
 )
 
@@ -81,8 +86,7 @@ def _why(settings: KafkaSettings, said: list[str], error: Exception) -> str:
         return f"no Kafka broker at {servers}: nobody listens there; is it running, is kafka.bootstrap_servers right?"
     if security.sasl:
         return (
-            f"the Kafka broker at {servers} hangs up: wrong login? Check kafka.security.username, "
-            "LONGSHORE__KAFKA__SECURITY__PASSWORD (or password_file), and kafka.security.protocol"
+            f"the Kafka broker at {servers} hangs up: wrong login? {LOGIN}, then kafka.security.mechanism and protocol"
         )
     return f"the Kafka broker at {servers} hangs up: does it want TLS or a login? Check kafka.security.protocol"
 
@@ -96,25 +100,47 @@ def _listens(server: str) -> bool:
     return True
 
 
+def _client(settings: KafkaSettings) -> dict[str, Any]:
+    return {**_client(settings), "bootstrap_timeout_ms": BOOTSTRAP_MS}
+
+
+def _made(made: Callable[..., Any], settings: KafkaSettings, **options: Any) -> Any:
+    """A client; one that finds no broker is closed, which its constructor leaves undone (a thread, some sockets)."""
+    networks: list[Any] = []
+
+    def network(**arguments: Any) -> Any:
+        networks.append(made.DEFAULT_CONFIG["kafka_client"](**arguments))  # type: ignore[attr-defined]
+        return networks[-1]
+
+    with _explained(settings):
+        try:
+            return made(
+                **python_client(settings) | {"bootstrap_timeout_ms": BOOTSTRAP_MS}, kafka_client=network, **options
+            )
+        except BaseException:
+            for each in networks:
+                each.close()
+            raise
+
+
 def open_consumer(settings: KafkaSettings, group: str | None = None) -> KafkaConsumer:
     """A consumer that reads what is committed and commits by hand. Raises BrokerProblem."""
-    with _explained(settings):
-        return KafkaConsumer(
-            **python_client(settings),
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            session_timeout_ms=int(settings.session_timeout_s * 1000),
-            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 5),
-        )
+    return _made(
+        KafkaConsumer,
+        settings,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+        session_timeout_ms=int(settings.session_timeout_s * 1000),
+        heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 5),
+    )
 
 
 def open_producer(settings: KafkaSettings) -> KafkaProducer:
     """A producer of few records that must not be lost. Raises BrokerProblem."""
-    with _explained(settings):
-        return KafkaProducer(**python_client(settings), acks="all", max_block_ms=ASK_MS)
+    return _made(KafkaProducer, settings, acks="all", max_block_ms=ASK_MS)
 
 
 def partitions_of(consumer: KafkaConsumer, topics: Iterable[str]) -> dict[str, list[TopicPartition]]:

@@ -9,10 +9,10 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 from longshore.schemas import Alert, Page, Refused, Reject, decode_result, encode, reject
 
@@ -20,6 +20,7 @@ from ..config import Config
 from .brokers import ASK_MS, BrokerProblem, explained_rights, open_consumer, partitions_of
 from .history import History
 from .letters import Letter, Letters
+from .membership import Membership, Standing
 from .message import Record, Stream, message_of
 from .metrics import Metrics
 from .notifier import Notifier, Settled
@@ -36,26 +37,6 @@ POLL_MS = 200
 DRAIN_S, LAST_COMMIT_MS = 10.0, 5000
 #: a loop that has not come round for so long is stuck: an attempt that is waited for takes 20 s, a dead letter 10 s
 STUCK_S = 60.0
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes, on the client's own thread, that partitions come and go: somebody else may tell these records now."""
-
-    def __init__(self, hold: Callable[[], None]) -> None:
-        self._hold = hold
-        self.generation = 0
-        #: None between a revocation and the next assignment
-        self.topics: set[str] | None = None
-
-    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002
-        self._hold()
-        self.topics = None
-        self.generation += 1
-
-    def on_partitions_assigned(self, assigned: Any) -> None:
-        self._hold()
-        self.topics = {partition.topic for partition in assigned}
-        self.generation += 1
 
 
 class Feed:
@@ -76,17 +57,27 @@ class Feed:
         if any("notices" in route.records for route in config.notify.routes):
             self._streams[topics.alerts] = "notices"
         self._consumer = open_consumer(config.kafka, self._group)
-        partitions_of(self._consumer, [*self._streams, topics.summaries, topics.dead_letters])
+        try:
+            partitions_of(self._consumer, [*self._streams, topics.summaries, topics.dead_letters])
+        except BrokerProblem:
+            self._consumer.close(autocommit=False, timeout_ms=ASK_MS)
+            raise
         self._offsets = Offsets(self._consumer, sinks)
         self._letters = Letters(config.kafka)
         self._history = History(config)
         self._vitals = Vitals(config, metrics)
-        self._listener = _Listener(self._notifier.dispatcher.hold)
-        self._generation = 0
+        self._membership = Membership(self._notifier.dispatcher.hold)
+        #: the change of the group that was followed last, and the group's own number of it
+        self._changes = 0
+        self._member_generation = -1
+        #: since when there is no assignment; None: there is one
+        self._between_s: float | None = None
+        #: what is remembered cannot be trusted
+        self._anew = False
         #: does this process speak for longshore itself? Until another is known to have the pages
         self._speaks = False
         self._tick_s = time.monotonic()
-        self._consumer.subscribe(list(self._streams), listener=self._listener)
+        self._consumer.subscribe(list(self._streams), listener=self._membership)
 
     def live(self) -> str | None:
         """None, or why the process should be restarted."""
@@ -119,20 +110,18 @@ class Feed:
     def _tick(self) -> None:
         """Once round: a poll, what it brought, what became of what was brought before."""
         self._breathe()
+        batches: dict[TopicPartition, list[Any]] = {}
         try:
             with explained_rights(self._group):
                 batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=BATCH)
         except KafkaError as error:
             log.warning("Kafka: %s", error)
             time.sleep(POLL_MS / 1000)
-            batches = {}
-        if self._listener.generation != self._generation:
-            self._take_over()  # what was polled is read again, from where it belongs
-            batches = {}
-        for partition, records in batches.items():
-            for record in records:
-                self._take(partition, record)
-            self._offsets.reach(partition)
+        if self._is_settled_in():
+            for partition, records in batches.items():
+                for record in records:
+                    self._take(partition, record)
+                self._offsets.reach(partition)
         self._settle()
         if self._speaks:
             for message in self._vitals.news():
@@ -151,32 +140,65 @@ class Feed:
             except KafkaError as error:
                 log.warning("replaced meanwhile? beginning anew: %s", error)
                 self._notifier.dispatcher.hold()
-                self._generation = -1
+                self._anew = True
         self._tick_s = time.monotonic()
         self._notifier.dispatcher.alive_until(self._tick_s + self._session_s)
 
-    def _take_over(self) -> None:
+    def _is_settled_in(self) -> bool:
+        """May the records of this poll be taken? Not when the group has changed: they are read again then."""
+        standing = self._membership.standing()
+        if standing.changes == self._changes and not self._anew:
+            return standing.assigned is not None
+        if standing.assigned is None:
+            self._wait_for_the_group()
+            return False
+        generation = self._consumer.group_metadata().generation_id
+        consecutive = generation in (self._member_generation, self._member_generation + 1)
+        ours = {*self._offsets.partitions}
+        if ours == standing.assigned and consecutive and standing.lost <= self._changes and not self._anew:
+            for partition in ours:  # nobody else can have had them in between
+                self._consumer.seek(partition, self._offsets.next(partition))
+        else:
+            self._take_over(standing)
+        self._changes, self._member_generation, self._between_s = standing.changes, generation, None
+        self._notifier.dispatcher.release()
+        if self._membership.standing().changes != standing.changes:
+            self._notifier.dispatcher.hold()
+        return False
+
+    def _wait_for_the_group(self) -> None:
+        """Between two assignments nothing is sent. When that lasts, a word about longshore itself must still go out."""
+        now = time.monotonic()
+        if self._between_s is None:
+            self._between_s = now
+        elif now - self._between_s > self._session_s and self._offsets.partitions:
+            log.warning("no word of the consumer group for %.0f s", now - self._between_s)
+            self._offsets.clear()
+            self._letters.clear()
+            self._notifier.forget()
+            self._notifier.dispatcher.release()
+
+    def _take_over(self, standing: Standing) -> None:
         """Begin anew with the partitions that are ours now."""
-        self._generation = self._listener.generation
+        assert standing.assigned is not None
         self._notifier.dispatcher.hold()
-        self._notifier.forget()
         self._letters.clear()
         self._offsets.clear()
-        topics = self._listener.topics
-        if topics is not None and not any(self._streams.get(topic) == "pages" for topic in topics):
+        self._notifier.forget()
+        self._anew = False
+        if not any(self._streams.get(partition.topic) == "pages" for partition in standing.assigned):
             self._speaks = False
         try:
-            for partition in sorted(self._consumer.assignment()):
+            for partition in sorted(standing.assigned):
                 self._restore(partition)
         except (ValueError, KafkaError, BrokerProblem) as error:  # the first: taken away again meanwhile
             log.warning("beginning anew: %s", error)
-            self._generation = -1
+            self._anew = True
             self._offsets.clear()
             self._notifier.forget()
             time.sleep(POLL_MS / 1000)
         self._tick_s = time.monotonic()
         self._notifier.dispatcher.alive_until(self._tick_s + self._session_s)
-        self._notifier.dispatcher.release()
         log.info("telling %s", ", ".join(sorted(p.topic for p in self._offsets.partitions)) or "nothing")
 
     def _restore(self, partition: TopicPartition) -> None:

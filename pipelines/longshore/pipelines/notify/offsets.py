@@ -14,6 +14,8 @@ from .progress import Metadata, Progress
 log = logging.getLogger(__name__)
 #: offsets are committed at least so often, so that their group is known to be alive
 COMMIT_S = 60.0
+#: and after a failure not before
+AGAIN_S = 1.0
 #: what is committed for dead letters, beside the sinks
 LETTERS = "(dead letters)"
 
@@ -43,6 +45,8 @@ class Offsets:
         self._committed: dict[TopicPartition, tuple[int, Metadata]] = {}
         self._committed_s = 0.0
         self._pending: Any = None
+        self._failing = False
+        self._again_s = 0.0
 
     @property
     def partitions(self) -> list[TopicPartition]:
@@ -58,6 +62,10 @@ class Offsets:
     def begin(self, partition: TopicPartition, start: int, metadata: Metadata) -> None:
         """A partition is ours, from `start`."""
         self._progress[partition] = Progress(self._sinks, start, metadata.ahead)
+
+    def next(self, partition: TopicPartition) -> int:
+        """The next offset to take."""
+        return self._progress[partition].next
 
     def awaits(self, partition: TopicPartition, offset: int) -> bool:
         """Was the record not taken yet?"""
@@ -82,10 +90,15 @@ class Offsets:
             if not self._pending.is_done:
                 return
             if self._pending.failed():
-                log.warning("offsets not committed: %s", self._pending.exception)
+                if not self._failing:
+                    log.warning("offsets not committed, trying again: %s", self._pending.exception)
+                self._again_s = time.monotonic() + AGAIN_S
                 self._committed.clear()
+            self._failing = self._pending.failed()
             self._pending = None
         wanted = self._wanted(troubles)
+        if time.monotonic() < self._again_s:
+            return
         if wanted != self._committed or time.monotonic() - self._committed_s >= COMMIT_S:
             self._pending = self._consumer.commit_async(_stamped(wanted))
             self._note(wanted)

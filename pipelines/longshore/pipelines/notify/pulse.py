@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from typing import Any
 
 from kafka.errors import KafkaError
 
@@ -10,10 +11,12 @@ from ..kafka.settings import KafkaSettings
 from .brokers import ASK_MS, BrokerProblem, open_consumer, partitions_of
 
 log = logging.getLogger(__name__)
-#: the broker is asked so often
-PROBE_S = 5.0
+#: the broker is asked so often, and has so long to answer
+PROBE_S, PROBE_MS = 2.0, 2000
+#: a poll and the closing of the client
+STOP_S = 3.0
 #: before a client that failed is made anew
-AGAIN_S = 5.0
+AGAIN_S = 1.0
 
 
 class Pulse(threading.Thread):
@@ -29,8 +32,9 @@ class Pulse(threading.Thread):
         self.connected = True
 
     def stop(self) -> None:
-        """End within a second, or with the question that is being asked."""
+        """End; waits for it while that is a matter of a poll, not of a broker that does not answer."""
         self._ended.set()
+        self.join(STOP_S)
 
     def run(self) -> None:
         """Watch until stopped; clients that fail are replaced."""
@@ -55,8 +59,16 @@ class Pulse(threading.Thread):
             while not self._ended.is_set():
                 self.summaries += sum(len(records) for records in consumer.poll(timeout_ms=500).values())
                 if time.monotonic() >= probe_at:
-                    consumer.end_offsets(partitions, timeout_ms=ASK_MS)
-                    self.connected = True
+                    self.connected = _answers(consumer, partitions)
                     probe_at = time.monotonic() + PROBE_S
         finally:
             consumer.close(autocommit=False, timeout_ms=1000)
+
+
+def _answers(consumer: Any, partitions: list[Any]) -> bool:
+    """Does the broker answer? The client finds its way back by itself when it does again."""
+    try:
+        consumer.end_offsets(partitions, timeout_ms=PROBE_MS)
+    except KafkaError:
+        return False
+    return True

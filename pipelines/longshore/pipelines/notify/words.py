@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from longshore.schemas import Alert, LabelShift, Ledger, Page, SignalShift, scope_parts
 from longshore.schemas.wire import MAX_TIME_MS
 
-from ..report.words import effect_text, interval_text, level_text, printable, when
 from ..watch.attribution import describe
+from ..words import effect_text, interval_text, level_text, printable, when
 from .message import Message
 
 #: longest text of a record inside a message: three lines of a small screen; sentences have a limit of their own

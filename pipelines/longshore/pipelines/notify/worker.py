@@ -1,14 +1,15 @@
 """The thread of one sink: its queue, its order, its retries.
 
-The messages of an incident go out in their order. A message that was not taken goes behind the other incidents, and the
+Messages go out in their order, pages before notices. One that was not taken goes behind the other incidents, and the
 sink pauses; so one message that a receiver cannot stomach does not hold up the rest, and a receiver that is down is
-asked once a pause. Pages go before notices.
+asked once a pause. What has waited for its whole time when an attempt fails is given up.
 """
 
+import itertools
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Pages fill it in years; notices of 10,000 scopes (two a week and scope, some updates) in three hours
 MAX_QUEUE = 1000
 #: a thread that waits looks up so often
-LOOK_S = 0.2
+LOOK_S, MIN_WAIT_S = 0.2, 0.005
 
 
 class Item(Struct, eq=False):
@@ -37,6 +38,8 @@ class Item(Struct, eq=False):
     #: wall clock: since when it waits to be told, in this process or an earlier one
     since_s: float
     attempts: int = 0
+    #: in the queue: the lowest of those that stand first in their incident goes next
+    place: int = 0
 
 
 class Observer(Protocol):
@@ -63,7 +66,9 @@ class Worker(threading.Thread):
         self._observer = observer
         self._may_send = may_send
         self._changed = threading.Condition()
-        self._waiting: dict[Stream, OrderedDict[str, deque[Item]]] = {"pages": OrderedDict(), "notices": OrderedDict()}
+        #: stream -> incident -> its messages
+        self._waiting: dict[Stream, dict[str, deque[Item]]] = {"pages": {}, "notices": {}}
+        self._places = itertools.count()
         self._counts: dict[Stream, int] = {"pages": 0, "notices": 0}
         self._sending = threading.Lock()
         self._failures = 0
@@ -76,6 +81,7 @@ class Worker(threading.Thread):
         """A message behind the others of its incident."""
         stream = item.message.stream
         with self._changed:
+            item.place = next(self._places)
             self._waiting[stream].setdefault(item.message.key, deque()).append(item)
             self._counts[stream] += 1
             self._changed.notify_all()
@@ -116,7 +122,7 @@ class Worker(threading.Thread):
             with self._changed:
                 item = self._next()
                 while item is None and not self._stopping and not self._refresh_due():
-                    self._changed.wait(LOOK_S)
+                    self._changed.wait(min(LOOK_S, max(self._not_before_s - time.monotonic(), MIN_WAIT_S)))
                     item = self._next()
                 if self._stopping:
                     break
@@ -133,13 +139,12 @@ class Worker(threading.Thread):
             return None
         pages, notices = self._waiting["pages"], self._waiting["notices"]
         for waiting in (notices, pages) if self._notices_next else (pages, notices):
-            for items in waiting.values():
-                return items[0]
+            if waiting:
+                return min((items[0] for items in waiting.values()), key=lambda item: item.place)
         return None
 
     def _attempt(self, item: Item) -> None:
         """One attempt, and what follows from it."""
-        stream, key = item.message.stream, item.message.key
         with self._changed:
             if not self._is_first(item):  # cleared in between
                 return
@@ -151,23 +156,40 @@ class Worker(threading.Thread):
             log.exception("sink %s: a defect of longshore; the message is tried again", self.sink_name)
             outcome = Outcome("retry", f"defect: {type(error).__name__}")
         now = time.monotonic()
+        given_up: list[Item] = []
         with self._changed:
+            current = self._is_first(item)
             if outcome.result == "retry":
                 self._failures += 1
                 self._not_before_s = now + max(self._pace.pause_s(self._failures), outcome.after_s)
-                if now - item.taken_s >= self._pace.retry_s:
-                    outcome = Outcome("dropped", f"given up after {item.attempts} attempts: {outcome.reason}")
+                given_up = self._overdue(now)
+                item.place = next(self._places)
             else:
                 self._failures = 0
-            self._notices_next = outcome.result == "retry" and stream == "pages"
-            current = self._is_first(item)
-            if current and outcome.result == "retry":
-                self._waiting[stream].move_to_end(key)
+            self._notices_next = outcome.result == "retry" and item.message.stream == "pages"
         self._observer.attempted(self.sink_name, outcome, now - began)
         if current and outcome.result != "retry":
-            self._settled(item, self.sink_name, outcome)  # before it leaves the queue: an empty queue is a settled one
-            with self._changed:
-                self._remove(item)
+            self._done(item, outcome)
+        for overdue in given_up:
+            dropped = Outcome("dropped", f"given up after {overdue.attempts} attempts: {outcome.reason}")
+            self._observer.attempted(self.sink_name, dropped, 0.0)
+            self._done(overdue, dropped)
+
+    def _overdue(self, now_s: float) -> list[Item]:
+        """What has waited for its whole time at a sink that still takes nothing, in the order of each incident."""
+        return [
+            item
+            for waiting in self._waiting.values()
+            for items in waiting.values()
+            for item in items
+            if now_s - item.taken_s >= self._pace.retry_s
+        ]
+
+    def _done(self, item: Item, outcome: Outcome) -> None:
+        """Settle a message, and only then take it from the queue: an empty queue is a settled one."""
+        self._settled(item, self.sink_name, outcome)
+        with self._changed:
+            self._remove(item)
 
     def _is_first(self, item: Item) -> bool:
         items = self._waiting[item.message.stream].get(item.message.key)

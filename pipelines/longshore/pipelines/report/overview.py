@@ -6,11 +6,11 @@ import numpy as np
 
 from ..replay import Incident, Result
 from ..watch.gate import WEEK_MS, H
+from ..words import counted, duration, hover_text, level_text, plotly_text, scope_name, when
 from .axes import Figure, digits
 from .recorder import Recorder
 from .series import ticks
 from .states import STATES, ranked, spokesman, state_of
-from .words import counted, duration, hover_text, level_text, plotly_text, scope_name, when
 
 #: scopes drawn over time: 40 lanes are two screens
 MAX_LANES = 40

@@ -13,11 +13,11 @@ from longshore.schemas import Summary
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from .. import words
 from ..config import Config
 from ..numerics import numerics_tag
 from ..replay import Incident, Result
 from ..watch.engine import ENGINE_VERSION
-from . import words
 from .axes import Figure
 from .cards import make_cards
 from .overview import budget, timeline

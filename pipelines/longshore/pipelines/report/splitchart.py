@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from ..words import plotly_text
 from .axes import HEIGHT_PX, Figure, digits, share_axis, tick_text, value_axis
 from .series import Series, histogram_edges, wilson
-from .words import plotly_text
 
 #: categories of one signal that are drawn
 MAX_CATEGORIES = 5

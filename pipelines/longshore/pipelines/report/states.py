@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from longshore.schemas import Alert, Page
 
 from ..replay import Incident, Result
-from .words import log10
+from ..words import log10
 
 #: paged; joined a page; is open and waits for the budget; not for interrupting anybody
 State = Literal["page", "joined", "waiting", "notice"]

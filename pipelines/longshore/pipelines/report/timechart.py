@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 from longshore.schemas import Alert
 
+from ..words import moment, when
 from .axes import HEIGHT_PX, Figure, digits, share_axis, value_axis
 from .series import Bins, Series, Times, quantile_bins, share_bins
-from .words import moment, when
 
 #: bins of a chart, and fewest calls in a bin, of medians and of shares
 MAX_BINS, BIN_CALLS = 100, 6

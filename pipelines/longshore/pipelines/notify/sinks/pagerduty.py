@@ -65,7 +65,7 @@ class PagerDuty(Sink):
         """The event, without the routing key."""
         if message.kind == "notice":
             return change_event(message)
-        key = message.key if len(message.key) <= MAX_KEY else hashlib.sha256(message.key.encode()).hexdigest()
+        key = dedup_key(message.key)
         if message.status == "resolve":
             return {"event_action": "resolve", "dedup_key": key}
         return trigger(message, key)
@@ -86,7 +86,7 @@ class PagerDuty(Sink):
             # also of a 2xx whose body the client could not read: it says nothing that matters here
             response: Any = error.response
             return judge(response.status_code, response.headers.get("Retry-After"))
-        except pagerduty.Error as error:
+        except (pagerduty.Error, UnicodeError) as error:  # the last one: a host that is no host name
             return no_answer(error)
         return DELIVERED
 
@@ -105,10 +105,20 @@ def _client(routing_key: str, url: str, timeout_s: float) -> Any:
             if not response.is_success:
                 raise pagerduty.HttpError(f"HTTP {response.status_code}", response)
 
-    client = Once(routing_key, base_url=url)
+        def normalize_url(self, path: str) -> str:
+            return url.rstrip("/") + path  # the client itself allows no http, which relays inside a cluster speak
+
+    client = Once(routing_key)
     client.max_network_attempts = 0
     client.timeout = timeout_s  # type: ignore[assignment]
     return client
+
+
+def dedup_key(key: str) -> str:
+    """Our key, as PagerDuty takes it: a key that is too long or not printable is hashed."""
+    if 0 < len(key) <= MAX_KEY and key.isprintable():
+        return key
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 def trigger(message: Message, key: str) -> dict[str, Any]:
@@ -151,7 +161,8 @@ def details(message: Message) -> dict[str, Any]:
     alert = message.alert
     verdict = alert.verdict
     told: dict[str, Any] = {
-        "verdict": f"{verdict.kind} ({verdict.confidence})",
+        "verdict": verdict.kind,
+        "confidence": verdict.confidence,
         "sentence": words.sentence(message),
         "changed": words.change(alert),
         "moved": [words.moved(signal) for signal in alert.signals],

@@ -5,4 +5,5 @@ from typing import Annotated
 from msgspec import Meta
 
 #: http or https, a host, no login: a login would be a secret in the TOML
-Url = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[^\s@]*)?$", max_length=2000)]
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+Url = Annotated[str, Meta(pattern=rf"^https?://{_HOST}(/[^\s@]*)?$", max_length=2000)]

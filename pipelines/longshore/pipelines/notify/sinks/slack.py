@@ -12,8 +12,8 @@ from ..message import Message
 from ..told import Told
 from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, judge, no_answer
 
-#: limits of Slack: a text block, a header
-MAX_BLOCK, MAX_HEADER = 3000, 150
+#: limit of Slack for the text of a block
+MAX_BLOCK = 3000
 #: lines of one list
 MAX_LINES = 8
 #: between two updates of an incident, in event time; a higher severity does not wait
@@ -65,7 +65,7 @@ class Slack(Sink):
         title = _title(message)
         return {
             "text": escape(f"{title}: {words.sentence(message)}", MAX_BLOCK),
-            "blocks": [{"type": "header", "text": _plain(title)}, *_sections(message)],
+            "blocks": [_section(f"*{escape(title, MAX_BLOCK - 2)}*"), *_sections(message)],
         }
 
     def deliver(self, message: Message) -> Outcome:
@@ -154,10 +154,6 @@ def _bullets(lines: list[str]) -> str:
 
 def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
-
-
-def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": words.text(text, MAX_HEADER), "emoji": False}
 
 
 def _url(url: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from longshore.schemas import SignalShift, SignalSummary, scope_parts
 from markupsafe import Markup
 
-from ..watch.attribution import value_text
+from .watch.attribution import value_text
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
