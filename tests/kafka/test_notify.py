@@ -1,6 +1,5 @@
 """`longshore notify` on a real broker: what it tells, what it commits, what it reads back, how it ends."""
 
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -39,13 +38,17 @@ def committed(fleet: Fleet) -> Any:
 def test_real_pages_and_notices_reach_their_sinks_and_are_committed(fleet: Fleet) -> None:
     pages, notices = real_pages(), real_notices()
     with receiver(lambda request: ACCEPTED if "/v2/" in request.path else Answer()) as server:
+        readers = ("pagerduty", "slack", "webhook")
         fleet.notify = (
-            "http_port = 0\n" + sink("pagerduty", server.url, more="change_events = true") + sink("slack", server.url)
-            + sink("webhook", f"{server.url}/hook") + sink("alertmanager", server.url)
-            + "".join(f'[[notify.routes]]\nsink = "{name}"\nrecords = ["pages", "notices"]\n' for name in ("pagerduty", "slack", "webhook"))
+            "http_port = 0\n"
+            + sink("pagerduty", server.url, more="change_events = true")
+            + sink("slack", server.url)
+            + sink("webhook", f"{server.url}/hook")
+            + sink("alertmanager", server.url)
+            + "".join(f'[[notify.routes]]\nsink = "{name}"\nrecords = ["pages", "notices"]\n' for name in readers)
             + '[[notify.routes]]\nsink = "alertmanager"\n'
-        )  # fmt: skip
-        fleet.environment = secrets(server.url, "pagerduty", "slack", "webhook")
+        )
+        fleet.environment = secrets(server.url, *readers)
         fleet.write("pages", *pages[:2], b'{"schema": "page/1"}', b"\xff", *pages[2:])
         fleet.write("alerts", *notices)
         by_path: dict[str, list[Any]] = {}
@@ -196,7 +199,7 @@ def test_silence_is_paged_and_resolved_by_whoever_comes_next_and_operators_see_n
             eventually(lambda: events(server.bodies()) == {key: ["trigger"]}, WAIT_S)
             assert server.bodies()[0]["payload"]["class"] == "longshore_stalled"
             eventually(lambda: read_metadata(committed(fleet).metadata).open == ["stalled"], WAIT_S)
-            assert get(status.port, "/livez") == (200, json.dumps({"ok": True, "reason": None}))
+            assert get(status.port, "/livez") == (200, "ok\n")
             assert get(status.port, "/readyz")[0] == 200
             assert get(status.port, "/else")[0] == 404
             _, metrics = get(status.port, "/metrics")
@@ -213,7 +216,8 @@ def test_silence_is_paged_and_resolved_by_whoever_comes_next_and_operators_see_n
         with fleet.telling() as status:
             eventually(lambda: get(status.port, "/readyz")[0] == 200, WAIT_S)
             fleet.write("summaries", Summary(scope="/a/b/c", time=1, sequence=1, calls=1))
-            eventually(lambda: events(server.bodies())[key] == ["trigger", "resolve"], WAIT_S)
+            eventually(lambda: "resolve" in events(server.bodies())[key], WAIT_S)
+    assert events(server.bodies())[key][:3] == ["trigger", "trigger", "resolve"], "what is open is told again"
 
 
 def test_a_broker_that_is_gone_is_paged_and_pages_go_on_when_it_is_back(
@@ -253,10 +257,7 @@ def test_of_two_one_tells_and_the_other_takes_over(fleet: Fleet) -> None:
                 fleet.write("pages", *pages[:4])
                 eventually(lambda: committed(fleet) is not None and committed(fleet).offset == 4, WAIT_S)
                 ready = sorted(get(status.port, "/readyz")[1] for status in (first_status, second_status))
-                assert ready == [
-                    json.dumps({"ok": False, "reason": "no partition is assigned"}),
-                    json.dumps({"ok": True, "reason": None}),
-                ]
+                assert ready == ["no partition is assigned\n", "ok\n"]
             fleet.write("pages", *pages[4:])
             eventually(lambda: committed(fleet).offset == len(pages), WAIT_S)
             assert get(second_status.port, "/readyz")[0] == 200

@@ -1,4 +1,4 @@
-"""Whatever stands in a record, every sink can tell it, and nothing of it becomes markup, a mention or a control code."""
+"""Whatever stands in a record, every sink can tell it; nothing of it becomes markup, a mention or a control code."""
 
 import json
 import re

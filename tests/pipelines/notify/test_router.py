@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from longshore.pipelines.notify import router as module
 from longshore.pipelines.notify.health import own_message
 from longshore.pipelines.notify.message import message_of
-from longshore.pipelines.notify import router as module
 from longshore.pipelines.notify.router import Router
 from longshore.pipelines.notify.settings import NotifySettings, RouteSettings
 from longshore.schemas import RolledUp, Verdict

@@ -1,48 +1,23 @@
 """`longshore alerts tail`: the alerts of the fleet, for a person or a pipe."""
 
-import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import get_args
 
 import click
-from longshore.pipelines.notify.brokers import BrokerProblem
-from longshore.pipelines.notify.message import Message
-from longshore.pipelines.notify.rehearsal import follow, read_message
-from longshore.schemas import Severity, encode, scope_parts
+from longshore.pipelines.notify.message import Message, read_message
+from longshore.pipelines.notify.tail import onward, past
+from longshore.schemas import Refused, Severity, encode, scope_parts
 
-from .common import config_option, errors, fail, json_option, log_to_stderr, read_config
+from .broker import reading
+from .common import config_option, errors, fail, json_option, read_config
 from .incidents import show
-
-SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-class Since(click.ParamType):
-    """A span back from now (90m, 12h, 3d), or a moment (RFC 3339, UTC where it names no zone)."""
-
-    name = "since"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Epoch milliseconds."""
-        span = SPAN.fullmatch(value)
-        now_ms = time.time_ns() // 1_000_000
-        if span:
-            return max(now_ms - int(float(span[1]) * SECONDS[span[2]] * 1000), 0)
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a span (90m, 12h, 3d) nor a time (2026-01-05T09:30:00Z)", param, ctx)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(int(moment.timestamp() * 1000), 0)
+from .times import parse_time
 
 
 @click.group()
@@ -52,15 +27,15 @@ def alerts() -> None:
 
 @alerts.command()
 @config_option
-@click.option("--follow", "-f", "onward", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@click.option("--since", type=Since(), default="1d", show_default=True, help="A span (90m, 12h, 3d) or a time.")
-@click.option("--app", "apps", multiple=True, metavar="PATTERN", help="Only these applications; repeat.")
-@click.option("--severity", "severities", multiple=True, type=click.Choice(get_args(Severity)), help="Repeat.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--since", metavar="TIME", default="1d", show_default=True, help="RFC 3339, or a number of days: 7d.")
+@click.option("--app", "apps", multiple=True, metavar="PATTERN", help="Only these applications; may be repeated.")
+@click.option("--severity", "severities", multiple=True, type=click.Choice(get_args(Severity)), help="The same.")
 @json_option
 def tail(
     config_path: Path | None,
-    onward: bool,
-    since: int,
+    follow: bool,
+    since: str,
     apps: tuple[str, ...],
     severities: tuple[str, ...],
     as_json: bool,
@@ -69,20 +44,24 @@ def tail(
 
     Exit codes: 0 fine, 2 configuration, or Kafka cannot be used.
     """
-    config = read_config(config_path)
-    log_to_stderr()
+    kafka = read_config(config_path).kafka
+    try:
+        since_ms = max(parse_time(since), 0)
+    except ValueError:
+        fail(f"--since: {since!r} is neither a time (RFC 3339) nor a number of days such as 7d")
     refused = 0
     try:
-        with until_stopped() as stop:
-            topics = [config.kafka.topics.alerts]
-            for record in follow(config, topics, stop, since_ms=since, to_end=not onward):
-                message = read_message(record.value)
-                if message is None:
+        with reading(kafka) as consumer, until_stopped() as stop:
+            topic = kafka.topics.alerts
+            records = onward(consumer, [topic], stop, since_ms) if follow else past(consumer, topic, since_ms)
+            for record in records:
+                try:
+                    message = read_message(record.value)
+                except Refused:
                     refused += 1
-                elif wanted(message, apps, severities):
+                    continue
+                if wanted(message, apps, severities):
                     tell(message, as_json=as_json)
-    except BrokerProblem as error:
-        fail(str(error))
     except BrokenPipeError:  # the reader has had enough: `longshore alerts tail | head`
         sys.stderr.close()
     if refused:

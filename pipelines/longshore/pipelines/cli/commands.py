@@ -5,21 +5,18 @@ from importlib.metadata import version
 
 import click
 
-from .alerts import alerts
 from .compare import compare
 from .config import check_config
 from .demo import demo
-from .notify import notify
-from .produce import produce
 from .replay import replay
 from .simulate import simulate
 
-#: commands whose modules need the extra `worker`: loaded when they are asked for
-LATE = {name: name for name in ("dlq", "lag", "state", "topics", "worker")}
+#: commands on Kafka, some of which need the extra `worker`: loaded when they are asked for
+LATE = ("alerts", "dlq", "lag", "notify", "produce", "state", "topics", "worker")
 
 
 class Commands(click.Group):
-    """The command group; what needs more than the extra `detectors` is loaded when it is named."""
+    """The command group; what runs on Kafka is loaded when it is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
@@ -28,7 +25,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name."""
         if cmd_name in LATE:
-            command: click.Command = getattr(import_module(f".{LATE[cmd_name]}", __package__), cmd_name)
+            command: click.Command = getattr(import_module(f".{cmd_name}", __package__), cmd_name)
             return command
         return super().get_command(ctx, cmd_name)
 
@@ -42,5 +39,5 @@ def cli() -> None:
     """
 
 
-for command in (replay, compare, simulate, produce, demo, notify, alerts, check_config):
+for command in (replay, compare, simulate, demo, check_config):
     cli.add_command(command)

@@ -1,6 +1,5 @@
 """What the commands share: configuration, reading with a progress bar, and ways to end."""
 
-import logging
 import os
 import sys
 import time
@@ -34,13 +33,6 @@ def fail(message: str, code: int = USAGE) -> NoReturn:
     """End with a message on standard error."""
     errors.print(f"longshore: {message}", markup=False, soft_wrap=True)
     sys.exit(code)
-
-
-def log_to_stderr() -> None:
-    """Log our own lines; what Kafka's client says is told by us where it matters."""
-    handler = logging.StreamHandler()
-    handler.addFilter(logging.Filter("longshore"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
 
 
 def read_config(path: Path | None) -> Config:

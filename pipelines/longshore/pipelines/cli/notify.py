@@ -1,5 +1,6 @@
 """`longshore notify`: pages and notices to pagers and chats."""
 
+import logging
 import sys
 import time
 from contextlib import ExitStack
@@ -8,14 +9,19 @@ from pathlib import Path
 import click
 import msgspec
 from longshore.pipelines.config import Config
-from longshore.pipelines.notify.brokers import BrokerProblem
+from longshore.pipelines.notify.feed import Feed
 from longshore.pipelines.notify.health import own_message
-from longshore.pipelines.notify.rehearsal import Rehearsal, Rehearsed, follow, read_message
+from longshore.pipelines.notify.message import read_message
+from longshore.pipelines.notify.metrics import Metrics, StatusServer
+from longshore.pipelines.notify.rehearsal import Rehearsal, Rehearsed
 from longshore.pipelines.notify.settings import SecretError, secrets_of
 from longshore.pipelines.notify.sinks import Outcome, Sink, make_sink
+from longshore.pipelines.notify.tail import onward
+from longshore.schemas import Refused
 from rich.text import Text
 
 from .alerts import until_stopped
+from .broker import explained, reading
 from .common import (
     FINDING,
     NOT_MEASURED,
@@ -24,7 +30,6 @@ from .common import (
     errors,
     fail,
     json_option,
-    log_to_stderr,
     print_json,
     read_config,
 )
@@ -76,45 +81,40 @@ def sinks_of(config: Config) -> dict[str, Sink]:
 
 def run(config: Config) -> None:
     """Normal operation."""
-    from longshore.pipelines.notify.feed import Feed
-    from longshore.pipelines.notify.metrics import Metrics, StatusServer
-
-    log_to_stderr()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("longshore").setLevel(logging.INFO)
     sinks = sinks_of(config)
     metrics = Metrics(sinks)
     with ExitStack() as stack:
+        stack.enter_context(explained(config.kafka))
         stop = stack.enter_context(until_stopped())
-        try:
-            feed = Feed(config, sinks, metrics)
-            host, port = config.notify.http_host, config.notify.http_port
-            if port:
-                try:
-                    status = StatusServer(host, port, metrics.registry, feed.live, feed.ready)
-                except OSError as error:
-                    fail(f"notify.http_port: {host}:{port}: {error.strerror}")
-                stack.callback(status.close)
-            feed.run(stop)
-        except BrokerProblem as error:
-            fail(str(error))
+        feed = Feed(config, sinks, metrics)
+        host, port = config.notify.http_host, config.notify.http_port
+        if port:
+            try:
+                status = StatusServer(host, port, metrics.registry, feed.live, feed.ready)
+            except OSError as error:
+                fail(f"notify.http_port: {host}:{port}: {error.strerror}")
+            stack.callback(status.close)
+        feed.run(stop)
 
 
 def run_rehearsal(config: Config, *, as_json: bool) -> None:
     """Print what would be sent, history first, then what comes."""
     rehearsal = Rehearsal(config.notify)
-    topics = config.kafka.topics
-    log_to_stderr()
+    topics = [config.kafka.topics.pages, config.kafka.topics.alerts]
     try:
-        with until_stopped() as stop:
-            for record in follow(config, [topics.pages, topics.alerts], stop):
-                message = read_message(record.value)
-                if message is None:
-                    errors.print(f"{record.topic}/{record.partition}/{record.offset} would be a dead letter")
-                else:
-                    show_rehearsed(rehearsal.take(message), config, as_json=as_json)
+        with reading(config.kafka) as consumer, until_stopped() as stop:
+            for record in onward(consumer, topics, stop, since_ms=0):
+                try:
+                    message = read_message(record.value)
+                except Refused as refused:
+                    where = f"{record.topic}/{record.partition}/{record.offset}"
+                    errors.print(f"{where} would be a dead letter: {refused}", markup=False, soft_wrap=True)
+                    continue
+                show_rehearsed(rehearsal.take(message), config, as_json=as_json)
                 sys.stdout.flush()
-    except BrokerProblem as error:
-        fail(str(error))
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader has had enough
         sys.stderr.close()
 
 

@@ -10,6 +10,8 @@ from .clients import python_client
 from .settings import KafkaSettings
 
 READ_RECORDS = 5000
+#: one poll: marks of transactions move the position without ending it early
+POLL_MS = 500
 #: a broker that gives nothing for so long, although there is something, is gone
 SILENT_MS = 30_000
 
@@ -46,9 +48,11 @@ def read_span(consumer: Any, tp: Any, first: int, end: int) -> Iterator[Any]:
     """Records of one partition from offset `first` up to and without `end`. Raises TopicUnreadable."""
     consumer.assign([tp])
     consumer.seek(tp, first)
-    while consumer.position(tp) < end:
-        batch = consumer.poll(SILENT_MS).get(tp, [])
-        if not batch and consumer.position(tp) < end:
+    silent_ms = 0
+    while (at := consumer.position(tp)) < end:
+        batch = consumer.poll(POLL_MS).get(tp, [])
+        silent_ms = silent_ms + POLL_MS if consumer.position(tp) == at else 0
+        if silent_ms >= SILENT_MS:
             raise TopicUnreadable(f"{tp.topic}/{tp.partition}: nothing came for {SILENT_MS // 1000} s")
         yield from (record for record in batch if record.offset < end)
 

@@ -1,13 +1,11 @@
 """Messages to sinks: at least once, in order within an incident, no sink delayed by another. Knows no Kafka."""
 
-import threading
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from .message import Message, Stream
-from .pace import Pace
-from .sinks import Outcome, Sink
-from .worker import MAX_QUEUE, Item, Observer, Settled, Worker
+from .sinks import Sink
+from .worker import MAX_QUEUE, Item, Observer, Pace, Settled, Worker
 
 #: a queue that is looked at so often while it drains
 DRAIN_LOOK_S = 0.02
@@ -16,15 +14,20 @@ STOP_S = 25.0
 
 
 class Dispatcher:
-    """One worker thread a sink. `settled` is called on those threads, once for each message and sink."""
+    """One worker thread a sink. `settled` is called on those threads, once for each message and sink.
 
-    def __init__(self, sinks: Mapping[str, Sink], pace: Pace, settled: Settled, observer: Observer) -> None:
-        self._may_send = threading.Event()
-        self._may_send.set()
-        self._alive_until_s = float("inf")
-        self._workers = {
-            name: Worker(name, sink, pace, settled, observer, self._allowed) for name, sink in sinks.items()
-        }
+    No attempt begins while `may_send` says no.
+    """
+
+    def __init__(
+        self,
+        sinks: Mapping[str, Sink],
+        pace: Pace,
+        settled: Settled,
+        observer: Observer,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._workers = {name: Worker(name, sink, pace, settled, observer, may_send) for name, sink in sinks.items()}
 
     def start(self) -> None:
         """Start the threads."""
@@ -58,21 +61,9 @@ class Dispatcher:
             self._workers[name].recall(message)
 
     def forget(self) -> None:
-        """Forget what waits, and what sinks remember; after it no message of before is settled any more."""
+        """Forget what waits, and what sinks remember. Attempts that are being made are waited for, and settled."""
         for worker in self._workers.values():
             worker.forget()
-
-    def hold(self) -> None:
-        """Begin no further attempt."""
-        self._may_send.clear()
-
-    def release(self) -> None:
-        """Attempts may begin again."""
-        self._may_send.set()
-
-    def alive_until(self, monotonic_s: float) -> None:
-        """Begin no attempt after that moment: a process that was frozen may have been replaced meanwhile."""
-        self._alive_until_s = monotonic_s
 
     def alive(self) -> bool:
         """Do all threads run?"""
@@ -95,9 +86,3 @@ class Dispatcher:
         for worker in self._workers.values():
             if worker.ident is not None:
                 worker.join(max(until - time.monotonic(), 0.0))
-
-    def _allowed(self) -> bool:
-        return self._may_send.is_set() and time.monotonic() < self._alive_until_s
-
-
-__all__ = ["Dispatcher", "Observer", "Outcome"]

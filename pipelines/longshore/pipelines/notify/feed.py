@@ -1,8 +1,9 @@
 """From the topics `pages` and `alerts` to the notifier, and offsets back after every sink is done with a record.
 
 What must survive a restart is read back from the topics: the memory of router and sinks, by folding the records before
-the committed offset again without telling anybody. Only the process that owns the partition of `pages` speaks for
-longshore itself. See README.md for what happens at a crash between any two steps.
+the committed offset again without telling anybody. Whenever the consumer group changes, everything that waits is
+forgotten and the partitions that are ours then begin anew from what is committed. Only the process that owns the
+partition of `pages` speaks for longshore itself. README.md says what happens at a crash between any two steps.
 """
 
 import hashlib
@@ -10,22 +11,27 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
-from longshore.schemas import Alert, Page, Refused, Reject, decode_result, encode, reject
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import AuthorizationError, KafkaError
+from longshore.schemas import Refused, Reject, reject
 
 from ..config import Config
-from .brokers import ASK_MS, BrokerProblem, explained_rights, open_consumer, partitions_of
+from ..kafka.clients import python_client
+from ..kafka.reading import TopicUnreadable, consumer_of
+from ..kafka.settings import KafkaSettings
+from ..kafka.topics import problems
 from .history import History
 from .letters import Letter, Letters
 from .membership import Membership, Standing
-from .message import Record, Stream, message_of
+from .message import Stream, read_message
 from .metrics import Metrics
 from .notifier import Notifier, Settled
 from .offsets import LETTERS, Offsets, Place
 from .progress import Metadata, read_metadata
+from .pulse import Pulse
 from .sinks import Sink
 from .vitals import Vitals
 
@@ -33,8 +39,10 @@ log = logging.getLogger(__name__)
 #: records of one poll; a topic rests while a queue has less room than that
 BATCH = 50
 POLL_MS = 200
-#: at the end: what waits may still go out, then the last commit, each for so long. Kubernetes kills after 30 s
-DRAIN_S, LAST_COMMIT_MS = 10.0, 5000
+#: a question to a broker
+ASK_MS = 5000
+#: at the end: what waits may still go out, then the last commit, then farewell. Kubernetes kills after 30 s
+DRAIN_S, LAST_COMMIT_MS, CLOSE_MS = 10.0, 5000, 1000
 #: a loop that has not come round for so long is stuck: an attempt that is waited for takes 20 s, a dead letter 10 s
 STUCK_S = 60.0
 
@@ -43,40 +51,36 @@ class Feed:
     """`longshore notify` in normal operation, on the thread that calls `run`."""
 
     def __init__(self, config: Config, sinks: Mapping[str, Sink], metrics: Metrics) -> None:
-        """Raises BrokerProblem where Kafka cannot be used."""
-        self._notify = config.notify
+        """Raises TopicUnreadable, ClientError, kafka.errors.KafkaError where Kafka cannot be used."""
+        kafka, topics = config.kafka, config.kafka.topics
         self._payload = config.dead_letters.payload
-        self._metrics = metrics
-        self._notifier = Notifier(config.notify, sinks, metrics)
-        metrics.watch(self._notifier.dispatcher, sinks)
-        self._group = f"{config.kafka.app_id}-notify"
-        self._session_s = config.kafka.session_timeout_s
-        topics = config.kafka.topics
+        self._session_s = kafka.session_timeout_s
         #: topic -> stream; alerts are read only where a route wants notices
         self._streams: dict[str, Stream] = {topics.pages: "pages"}
         if any("notices" in route.records for route in config.notify.routes):
             self._streams[topics.alerts] = "notices"
-        self._consumer = open_consumer(config.kafka, self._group)
-        try:
-            partitions_of(self._consumer, [*self._streams, topics.summaries, topics.dead_letters])
-        except BrokerProblem:
-            self._consumer.close(autocommit=False, timeout_ms=ASK_MS)
-            raise
+        check_topics(kafka, list(self._streams))
+        self._notifier = Notifier(config.notify, sinks, metrics, self._may_send)
+        self._metrics = metrics
+        metrics.watch(self._notifier.dispatcher, sinks)
+        with ExitStack() as clients:
+            self._consumer = _group_consumer(kafka)
+            clients.callback(self._consumer.close, autocommit=False, timeout_ms=CLOSE_MS)
+            producer = KafkaProducer(**python_client(kafka), acks="all", max_block_ms=ASK_MS)
+            clients.callback(producer.close, timeout=CLOSE_MS / 1000)
+            self._letters = Letters(producer, topics.dead_letters)
+            self._history = History(config, clients.enter_context(consumer_of(kafka)))
+            self._pulse = Pulse(clients.enter_context(consumer_of(kafka)), topics.summaries)
+            self._clients = clients.pop_all()
         self._offsets = Offsets(self._consumer, sinks)
-        self._letters = Letters(config.kafka)
-        self._history = History(config)
-        self._vitals = Vitals(config, metrics)
-        self._membership = Membership(self._notifier.dispatcher.hold)
-        #: the change of the group that was followed last, and the group's own number of it
-        self._changes = 0
-        self._member_generation = -1
-        #: since when there is no assignment; None: there is one
-        self._between_s: float | None = None
-        #: what is remembered cannot be trusted
-        self._anew = False
+        self._vitals = Vitals(config, self._pulse, metrics)
+        self._membership = Membership()
+        #: the standing of the group that is followed: nothing is sent while there is a newer one
+        self._following = Standing(None)
         #: does this process speak for longshore itself? Until another is known to have the pages
         self._speaks = False
-        self._tick_s = time.monotonic()
+        #: monotonic: when the loop last came round, and until when sinks may begin attempts without it
+        self._tick_s = self._alive_until_s = time.monotonic()
         self._consumer.subscribe(list(self._streams), listener=self._membership)
 
     def live(self) -> str | None:
@@ -88,36 +92,42 @@ class Feed:
 
     def ready(self) -> str | None:
         """None, or why nothing can be told now."""
-        if not self._vitals.pulse.connected:
+        if not self._pulse.connected:
             return "no broker answers"
         return None if self._offsets.partitions else "no partition is assigned"
 
     def run(self, stop: threading.Event) -> None:
-        """Tell until stopped; then let what waits go out, commit, leave. Raises BrokerProblem where a right is lost."""
-        self._notifier.dispatcher.hold()
+        """Tell until stopped; then let what waits go out, commit, leave. Raises AuthorizationError: a right is lost."""
         self._notifier.dispatcher.start()
-        self._vitals.pulse.start()
+        self._pulse.start()
         try:
             while not stop.is_set():
                 self._tick()
             self._drain()
         finally:
-            self._vitals.pulse.stop()
+            self._pulse.stop()
             self._notifier.dispatcher.stop()
-            self._letters.close()
-            self._consumer.close(autocommit=False, timeout_ms=LAST_COMMIT_MS)
+            self._clients.close()
+
+    def _may_send(self) -> bool:
+        """A process that was frozen, or whose partitions somebody else may have, begins no attempt."""
+        return self._following is self._membership.standing and time.monotonic() < self._alive_until_s
 
     def _tick(self) -> None:
         """Once round: a poll, what it brought, what became of what was brought before."""
         self._breathe()
         batches: dict[TopicPartition, list[Any]] = {}
         try:
-            with explained_rights(self._group):
-                batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=BATCH)
+            batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=BATCH)
+        except AuthorizationError:
+            raise
         except KafkaError as error:
             log.warning("Kafka: %s", error)
             time.sleep(POLL_MS / 1000)
-        if self._is_settled_in():
+        standing = self._membership.standing
+        if standing is not self._following:
+            self._follow(standing)  # what was polled is read again
+        else:
             for partition, records in batches.items():
                 for record in records:
                     self._take(partition, record)
@@ -132,106 +142,78 @@ class Feed:
 
     def _breathe(self) -> None:
         """A process that was frozen beyond its session may have been replaced: it asks the group before it goes on."""
-        late = time.monotonic() - self._tick_s
-        if late > self._session_s and self._offsets.partitions:
-            log.warning("the loop stood still for %.0f s", late)
+        now = time.monotonic()
+        if now - self._tick_s > self._session_s and self._offsets.partitions:
+            log.warning("the loop stood still for %.0f s", now - self._tick_s)
             try:
                 self._offsets.commit_now(self._troubles(), ASK_MS)
             except KafkaError as error:
                 log.warning("replaced meanwhile? beginning anew: %s", error)
-                self._notifier.dispatcher.hold()
-                self._anew = True
+                self._following = Standing(None)
         self._tick_s = time.monotonic()
-        self._notifier.dispatcher.alive_until(self._tick_s + self._session_s)
+        self._alive_until_s = self._tick_s + self._session_s
 
-    def _is_settled_in(self) -> bool:
-        """May the records of this poll be taken? Not when the group has changed: they are read again then."""
-        standing = self._membership.standing()
-        if standing.changes == self._changes and not self._anew:
-            return standing.assigned is not None
-        if standing.assigned is None:
-            self._wait_for_the_group()
-            return False
-        generation = self._consumer.group_metadata().generation_id
-        consecutive = generation in (self._member_generation, self._member_generation + 1)
-        ours = {*self._offsets.partitions}
-        if ours == standing.assigned and consecutive and standing.lost <= self._changes and not self._anew:
-            for partition in ours:  # nobody else can have had them in between
-                self._consumer.seek(partition, self._offsets.next(partition))
-        else:
-            self._take_over(standing)
-        self._changes, self._member_generation, self._between_s = standing.changes, generation, None
-        self._notifier.dispatcher.release()
-        if self._membership.standing().changes != standing.changes:
-            self._notifier.dispatcher.hold()
-        return False
-
-    def _wait_for_the_group(self) -> None:
-        """Between two assignments nothing is sent. When that lasts, a word about longshore itself must still go out."""
-        now = time.monotonic()
-        if self._between_s is None:
-            self._between_s = now
-        elif now - self._between_s > self._session_s and self._offsets.partitions:
-            log.warning("no word of the consumer group for %.0f s", now - self._between_s)
-            self._offsets.clear()
-            self._letters.clear()
-            self._notifier.forget()
-            self._notifier.dispatcher.release()
-
-    def _take_over(self, standing: Standing) -> None:
-        """Begin anew with the partitions that are ours now."""
-        assert standing.assigned is not None
-        self._notifier.dispatcher.hold()
-        self._letters.clear()
-        self._offsets.clear()
-        self._notifier.forget()
-        self._anew = False
-        if not any(self._streams.get(partition.topic) == "pages" for partition in standing.assigned):
-            self._speaks = False
+    def _follow(self, standing: Standing) -> None:
+        """Begin anew with the partitions that are ours now; what cannot be restored is tried again next time round."""
+        self._forget(standing.ours or frozenset())
         try:
-            for partition in sorted(standing.assigned):
+            for partition in sorted(standing.ours or ()):
                 self._restore(partition)
-        except (ValueError, KafkaError, BrokerProblem) as error:  # the first: taken away again meanwhile
+        except (ValueError, KafkaError, TopicUnreadable) as error:  # the first: taken away again meanwhile
             log.warning("beginning anew: %s", error)
-            self._anew = True
-            self._offsets.clear()
-            self._notifier.forget()
-            time.sleep(POLL_MS / 1000)
+            return
+        if standing.ours is not None:
+            self._speaks = any(self._streams[partition.topic] == "pages" for partition in standing.ours)
+            log.info("telling %s", ", ".join(sorted(p.topic for p in standing.ours)) or "nothing")
+        if self._speaks:
+            for message in self._vitals.open():
+                self._notifier.tell(message, self._notifier.route(message), None)
         self._tick_s = time.monotonic()
-        self._notifier.dispatcher.alive_until(self._tick_s + self._session_s)
-        log.info("telling %s", ", ".join(sorted(p.topic for p in self._offsets.partitions)) or "nothing")
+        self._alive_until_s = self._tick_s + self._session_s
+        self._following = standing
+
+    def _forget(self, ours: frozenset[TopicPartition]) -> None:
+        """Nothing waits; an attempt that is being made is waited for. What is done is committed where it is still ours.
+
+        That may set an offset back that somebody else has committed: something is then told again, never lost.
+        """
+        self._notifier.forget()
+        self._settle()
+        try:
+            self._offsets.keep(ours)
+            self._offsets.commit_now(self._troubles(), ASK_MS)
+        except KafkaError as error:
+            log.warning("not committed before beginning anew: %s", error)
+        self._letters.clear()
+        self._offsets.keep(frozenset())
 
     def _restore(self, partition: TopicPartition) -> None:
         """Read back what was told before the committed offset, and go on from there."""
         committed = self._consumer.committed(partition, metadata=True, timeout_ms=ASK_MS)
-        begin, start = self._history.span(self._consumer, partition, None if committed is None else committed.offset)
+        begin, start = self._history.span(partition, None if committed is None else committed.offset)
         metadata = Metadata() if committed is None else read_metadata(committed.metadata)
         for record in self._history.read(partition, begin, start):
             try:
-                message = message_of(_told(record.value))
+                message = read_message(record.value)
             except Refused:  # its dead letter was written when it was taken first
                 continue
             self._notifier.recall(message, self._notifier.route(message))
         self._consumer.seek(partition, start)
         self._offsets.begin(partition, start, metadata)
         if self._streams[partition.topic] == "pages" and not self._speaks:
-            self._speaks = True
-            idempotent = [name for name, sink in self._notify.sinks.items() if sink.resolves_untold]
-            for message in self._vitals.begin(metadata.open, time.time() - metadata.at if metadata.at else 0.0):
-                self._notifier.tell(message, idempotent, None)
+            silent_s = time.time() - metadata.at if metadata.at else 0.0
+            for own in self._vitals.begin(metadata.open, silent_s):
+                self._notifier.tell(own, self._notifier.route(own), None)
 
     def _take(self, partition: TopicPartition, record: Any) -> None:
         """Hand one record to the sinks that it concerns."""
-        if not self._offsets.awaits(partition, record.offset):
-            return
         value = record.value or b""
         place = Place(partition, record.offset, hashlib.sha256(value).hexdigest(), len(value))
         try:
-            message = message_of(_told(value))
+            message = read_message(value)
         except Refused as refused:
             if self._offsets.take(place, [LETTERS]):
-                letter = reject(value, refused, place.position, payload=self._payload)
-                self._set_aside(place, LETTERS, letter)
+                self._set_aside(place, LETTERS, reject(value, refused, place.position, payload=self._payload))
             return
         names = self._notifier.route(message)
         fresh = self._offsets.take(place, names)
@@ -244,23 +226,13 @@ class Feed:
             item, sink, outcome = settled
             if outcome.result == "dropped":
                 log.error("sink %s: %s %s dropped: %s", sink, item.message.kind, item.message.status, outcome.reason)
-                self._drop(settled)
-            elif isinstance(item.ticket, Place):
+            if not isinstance(item.ticket, Place):  # a word about longshore itself stands in no topic
+                continue
+            if outcome.result == "dropped":
+                self._set_aside(item.ticket, sink, _undelivered(item.ticket, settled))
+            else:
                 self._offsets.settle(item.ticket, sink)
         self._letters.write()
-
-    def _drop(self, settled: Settled) -> None:
-        item, sink, outcome = settled
-        place = item.ticket
-        if not isinstance(place, Place):  # a word about longshore itself stands in no topic
-            own = encode(item.message.record)
-            nowhere = TopicPartition(f"longshore_{item.message.kind}", 0)
-            place = Place(nowhere, 0, hashlib.sha256(own).hexdigest(), len(own))
-        detail = f"sink {sink}: {outcome.reason}"
-        letter = Reject(
-            position=place.position, reason="not_delivered", detail=detail, sha256=place.sha256, size=place.size
-        )
-        self._set_aside(place, sink, letter)
 
     def _set_aside(self, place: Place, sink: str, letter: Reject) -> None:
         def written() -> None:
@@ -281,15 +253,15 @@ class Feed:
                 self._consumer.resume(partition)
 
     def _troubles(self) -> dict[TopicPartition, list[str]]:
-        pages = [p for p in self._offsets.partitions if self._streams[p.topic] == "pages"]
-        return dict.fromkeys(pages, self._vitals.troubles)
+        troubles = [str(trouble) for trouble in self._vitals.troubles]
+        return {p: troubles for p in self._offsets.partitions if self._streams[p.topic] == "pages"}
 
     def _drain(self) -> None:
         """Nothing new is taken; what waits may still go out."""
-        self._notifier.dispatcher.alive_until(time.monotonic() + DRAIN_S)
+        self._alive_until_s = time.monotonic() + DRAIN_S
         if not self._notifier.dispatcher.drain(DRAIN_S):
             log.warning("not everything could be told in time; the rest is told after the next start")
-        self._notifier.dispatcher.hold()
+        self._alive_until_s = 0.0
         self._settle()
         try:
             self._offsets.commit_now(self._troubles(), LAST_COMMIT_MS)
@@ -297,9 +269,34 @@ class Feed:
             log.warning("the last offsets are not committed: %s", error)
 
 
-def _told(value: bytes | None) -> Record:
-    """The page or alert of a record. Raises Refused."""
-    found = decode_result(value or b"")
-    if not isinstance(found, Page | Alert):
-        raise Refused("unknown_schema", "neither a page nor an alert")
-    return found
+def check_topics(kafka: KafkaSettings, told: list[str]) -> None:
+    """Look whether the topics are as they must be. Raises TopicUnreadable, ClientError, kafka.errors.KafkaError."""
+    rights = {topic: ["READ"] for topic in (*told, kafka.topics.summaries)} | {kafka.topics.dead_letters: ["WRITE"]}
+    admin = KafkaAdminClient(**python_client(kafka))
+    try:
+        found = problems(admin, kafka, rights)
+    finally:
+        admin.close()
+    if found:
+        raise TopicUnreadable("\n".join(found))
+
+
+def _group_consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    """A consumer that reads what is committed and commits by hand."""
+    return KafkaConsumer(
+        **python_client(kafka),
+        group_id=f"{kafka.app_id}-notify",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+        session_timeout_ms=int(kafka.session_timeout_s * 1000),
+        heartbeat_interval_ms=int(kafka.session_timeout_s * 1000 / 5),
+    )
+
+
+def _undelivered(place: Place, settled: Settled) -> Reject:
+    """The dead letter of a message that a sink did not take."""
+    _, sink, outcome = settled
+    detail = f"sink {sink}: {outcome.reason}"
+    return Reject(position=place.position, reason="not_delivered", detail=detail, sha256=place.sha256, size=place.size)

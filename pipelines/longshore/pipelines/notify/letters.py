@@ -9,9 +9,6 @@ from kafka.errors import KafkaError
 from longshore.schemas import Reject, encode
 from msgspec import Struct
 
-from ..kafka.settings import KafkaSettings
-from .brokers import BrokerProblem, open_producer
-
 log = logging.getLogger(__name__)
 #: a letter that is not acknowledged by then is written again
 ACKNOWLEDGED_S = 10.0
@@ -27,9 +24,9 @@ class Letter(Struct, eq=False):
 class Letters:
     """Writes dead letters in order; one that cannot be written stays and is tried again."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        self._producer: KafkaProducer | None = None
+    def __init__(self, producer: KafkaProducer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
         #: bounded by the queues: a letter settles a message, and no message is taken beyond what the queues hold
         self._waiting: deque[Letter] = deque()
 
@@ -45,20 +42,11 @@ class Letters:
         """Write what waits; ends at the first failure."""
         while self._waiting:
             letter = self._waiting[0]
+            position = letter.reject.position
             try:
-                if self._producer is None:
-                    self._producer = open_producer(self._settings)
-                sent = self._producer.send(
-                    self._settings.topics.dead_letters, key=letter.reject.position.encode(), value=encode(letter.reject)
-                )
-                sent.get(ACKNOWLEDGED_S)
-            except (KafkaError, BrokerProblem) as error:
-                log.warning("dead letter for %s not written: %s", letter.reject.position, error)
+                self._producer.send(self._topic, encode(letter.reject), position.encode()).get(ACKNOWLEDGED_S)
+            except KafkaError as error:
+                log.warning("dead letter for %s not written: %s", position, error)
                 return
             self._waiting.popleft()
             letter.written()
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        if self._producer is not None:
-            self._producer.close(timeout=1.0)

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from longshore.schemas import Alert, Page, Status
+from longshore.schemas import Alert, Page, Refused, Severity, Status, VerdictKind, decode_result
 from msgspec import Struct
 
 #: `stalled` and `unreachable` are about longshore itself, `test` comes from `longshore notify --test`
@@ -47,3 +47,21 @@ class Message(Struct, frozen=True):
 def message_of(record: Record) -> Message:
     """The message for a record of the topics `pages` and `alerts`."""
     return Message("page" if isinstance(record, Page) else "notice", record)
+
+
+def read_message(value: bytes | None) -> Message:
+    """The message of a record of those topics. Raises Refused where it is neither a page nor an alert."""
+    found = decode_result(value or b"")
+    if not isinstance(found, Page | Alert):
+        raise Refused("unknown_schema", "neither a page nor an alert")
+    return message_of(found)
+
+
+class Told(Struct):
+    """What is remembered of the last message of an incident that a sink was told."""
+
+    #: event time, epoch milliseconds
+    time: int
+    severity: Severity
+    verdict: VerdictKind
+    over: bool = False

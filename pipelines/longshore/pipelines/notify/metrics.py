@@ -1,6 +1,5 @@
 """What an operator sees: counters with units, and three addresses on a port."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -80,8 +79,7 @@ class StatusServer:
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
                 elif path in checks:
                     wrong = checks[path]()
-                    body = json.dumps({"ok": wrong is None, "reason": wrong}).encode()
-                    self._answer(200 if wrong is None else 503, "application/json", body)
+                    self._answer(200 if wrong is None else 503, "text/plain", f"{wrong or 'ok'}\n".encode())
                 else:
                     self._answer(404, "text/plain", b"/metrics /livez /readyz\n")
 

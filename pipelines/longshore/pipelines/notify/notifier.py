@@ -1,32 +1,38 @@
 """Router, sinks and queues as one thing: what every runtime gives its pages and notices to. Knows no Kafka."""
 
 import queue
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 
 from .dispatcher import Dispatcher
 from .message import Message, Stream
-from .pace import Pace
 from .router import Router
 from .settings import NotifySettings
 from .sinks import Outcome, Sink
 from .withhold import withhold
-from .worker import Item, Observer
+from .worker import Item, Observer, Pace
 
 Settled = tuple[Item, str, Outcome]
 
 
 class Notifier:
-    """Takes messages in their order; `settled` says, later, what became of each at each sink."""
+    """Takes messages in their order; `settled` says, later, what became of each at each sink.
+
+    Nothing is sent while `may_send` says no.
+    """
 
     def __init__(
-        self, settings: NotifySettings, sinks: Mapping[str, Sink], observer: Observer, pace: Pace | None = None
+        self,
+        settings: NotifySettings,
+        sinks: Mapping[str, Sink],
+        observer: Observer,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._withheld = settings.withhold
         self._router = Router(settings)
         #: bounded by the queues of the sinks
         self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
-        pace = pace if pace is not None else Pace(settings.retry_hours * 3600.0)
-        self.dispatcher = Dispatcher(sinks, pace, lambda *what: self._settled.put(what), observer)
+        pace = Pace(settings.retry_hours * 3600.0)
+        self.dispatcher = Dispatcher(sinks, pace, lambda *what: self._settled.put(what), observer, may_send)
 
     def route(self, message: Message) -> list[str]:
         """The sinks for the next message. Every message must come by here once, in order."""
@@ -53,7 +59,6 @@ class Notifier:
         return self.dispatcher.room(stream) < spare
 
     def forget(self) -> None:
-        """Begin anew: nothing waits, nothing was told, nothing of before is settled any more."""
+        """Begin anew: nothing waits, nothing was told. Attempts that are being made end before, and can be settled."""
         self.dispatcher.forget()
-        self.settled()
         self._router.forget()

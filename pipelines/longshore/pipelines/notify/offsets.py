@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
@@ -53,23 +53,15 @@ class Offsets:
         """Those that are ours."""
         return list(self._progress)
 
-    def clear(self) -> None:
-        """None is ours."""
-        self._progress.clear()
+    def keep(self, ours: Collection[TopicPartition]) -> None:
+        """Others are not ours any more."""
+        self._progress = {partition: progress for partition, progress in self._progress.items() if partition in ours}
         self._committed.clear()
         self._pending = None
 
     def begin(self, partition: TopicPartition, start: int, metadata: Metadata) -> None:
         """A partition is ours, from `start`."""
         self._progress[partition] = Progress(self._sinks, start, metadata.ahead)
-
-    def next(self, partition: TopicPartition) -> int:
-        """The next offset to take."""
-        return self._progress[partition].next
-
-    def awaits(self, partition: TopicPartition, offset: int) -> bool:
-        """Was the record not taken yet?"""
-        return offset >= self._progress[partition].next
 
     def take(self, place: Place, sinks: list[str]) -> list[str]:
         """A record is taken: the sinks that were not told of it before."""
@@ -99,7 +91,7 @@ class Offsets:
         wanted = self._wanted(troubles)
         if time.monotonic() < self._again_s:
             return
-        if wanted != self._committed or time.monotonic() - self._committed_s >= COMMIT_S:
+        if wanted and (wanted != self._committed or time.monotonic() - self._committed_s >= COMMIT_S):
             self._pending = self._consumer.commit_async(_stamped(wanted))
             self._note(wanted)
 

@@ -7,24 +7,27 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from ..kafka.settings import KafkaSettings
-from .brokers import ASK_MS, BrokerProblem, open_consumer, partitions_of
+from ..kafka.reading import partitions_of
 
 log = logging.getLogger(__name__)
+POLL_MS = 500
 #: the broker is asked so often, and has so long to answer
 PROBE_S, PROBE_MS = 2.0, 2000
-#: a poll and the closing of the client
+#: a poll and a probe that are under way at the end
 STOP_S = 3.0
-#: before a client that failed is made anew
-AGAIN_S = 1.0
 
 
 class Pulse(threading.Thread):
-    """Counts summaries from now on, and knows whether the broker answers."""
+    """Counts summaries from now on, and knows whether the broker answers; the client finds its way back by itself."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, consumer: Any, topic: str) -> None:
+        """Raises TopicUnreadable, kafka.errors.KafkaError."""
         super().__init__(name="pulse", daemon=True)
-        self._settings = settings
+        self._consumer = consumer
+        self._partitions = partitions_of(consumer, topic)
+        consumer.assign(self._partitions)
+        for partition, end in consumer.end_offsets(self._partitions).items():
+            consumer.seek(partition, end)
         self._ended = threading.Event()
         #: summaries seen
         self.summaries = 0
@@ -37,38 +40,18 @@ class Pulse(threading.Thread):
         self.join(STOP_S)
 
     def run(self) -> None:
-        """Watch until stopped; clients that fail are replaced."""
+        """Watch until stopped."""
+        probe_at = time.monotonic() + PROBE_S
         while not self._ended.is_set():
             try:
-                self._watch()
-            except (BrokerProblem, KafkaError) as error:
+                self.summaries += sum(len(records) for records in self._consumer.poll(POLL_MS).values())
+                if time.monotonic() < probe_at:
+                    continue
+                self._consumer.end_offsets(self._partitions, timeout_ms=PROBE_MS)
+                self.connected = True
+            except KafkaError as error:
+                if self.connected:
+                    log.warning("no pulse: %s", error)
                 self.connected = False
-                log.warning("no pulse: %s", error)
-                self._ended.wait(AGAIN_S)
-
-    def _watch(self) -> None:
-        topic = self._settings.topics.summaries
-        consumer = open_consumer(self._settings)
-        try:
-            partitions = partitions_of(consumer, [topic])[topic]
-            consumer.assign(partitions)
-            for partition, end in consumer.end_offsets(partitions, timeout_ms=ASK_MS).items():
-                consumer.seek(partition, end)
-            self.connected = True
+                self._ended.wait(POLL_MS / 1000)
             probe_at = time.monotonic() + PROBE_S
-            while not self._ended.is_set():
-                self.summaries += sum(len(records) for records in consumer.poll(timeout_ms=500).values())
-                if time.monotonic() >= probe_at:
-                    self.connected = _answers(consumer, partitions)
-                    probe_at = time.monotonic() + PROBE_S
-        finally:
-            consumer.close(autocommit=False, timeout_ms=1000)
-
-
-def _answers(consumer: Any, partitions: list[Any]) -> bool:
-    """Does the broker answer? The client finds its way back by itself when it does again."""
-    try:
-        consumer.end_offsets(partitions, timeout_ms=PROBE_MS)
-    except KafkaError:
-        return False
-    return True

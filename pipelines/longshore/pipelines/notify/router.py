@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 from longshore.schemas import Status, scope_parts
 
 from . import words
-from .message import Message, Stream
+from .message import Message, Stream, Told
 from .settings import NotifySettings, RouteSettings
-from .told import Told
 
 #: incidents whose sinks are remembered: 50,000 x about 500 bytes = 25 MB; those told longest ago go first
 MAX_INCIDENTS = 50_000
@@ -28,8 +27,6 @@ class Router:
 
     def route(self, message: Message) -> list[str]:
         """Take the next message: the sinks that are to be told, in the order of the configuration."""
-        if message.kind in ("stalled", "unreachable"):
-            return self.pagers()
         incident = (message.stream, message.key)
         before = self._told.get(incident, {})
         chosen: list[str] = []
@@ -48,11 +45,6 @@ class Router:
         if chosen:
             self._remember(incident, message, chosen)
         return chosen
-
-    def pagers(self) -> list[str]:
-        """The sinks that are sent pages: they are told as well when longshore itself is in trouble."""
-        paged = {route.sink for route in self._routes if "pages" in route.records}
-        return [name for name in self._sinks if name in paged]
 
     def forget(self) -> None:
         """Nothing was told."""
@@ -92,6 +84,8 @@ def _matches(route: RouteSettings, message: Message) -> bool:
     alert = message.alert
     if message.stream not in route.records:
         return False
+    if message.kind in ("stalled", "unreachable"):  # longshore itself is in trouble: of no app or env
+        return True
     if message.stream == "notices" and (alert.severity != "info" or (alert.status == "update" and alert.resolved_at)):
         return False
     if route.status and message.status not in route.status:

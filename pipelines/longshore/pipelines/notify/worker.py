@@ -16,7 +16,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from .message import Message, Stream
-from .pace import Pace
 from .sinks import Outcome, Sink
 
 log = logging.getLogger(__name__)
@@ -25,6 +24,22 @@ log = logging.getLogger(__name__)
 MAX_QUEUE = 1000
 #: a thread that waits looks up so often
 LOOK_S, MIN_WAIT_S = 0.2, 0.005
+
+
+class Pace(Struct, frozen=True):
+    """Pauses of a sink after failures in a row: first_s, then doubling up to most_s. A message has retry_s in all.
+
+    No chance in it: a test and a person can foretell it, and one process asks one receiver.
+    """
+
+    retry_s: float
+    first_s: float = 1.0
+    #: a page waits at most so long after a receiver has come back
+    most_s: float = 60.0
+
+    def pause_s(self, failures: int) -> float:
+        """The pause after so many failures in a row, 1 or more."""
+        return float(min(self.first_s * 2.0 ** min(failures - 1, 30), self.most_s))
 
 
 class Item(Struct, eq=False):
@@ -102,12 +117,12 @@ class Worker(threading.Thread):
             self._sink.recall(message)
 
     def forget(self) -> None:
-        """Forget what waits, and what the sink remembers; an attempt that is being made is waited for."""
-        with self._changed:
-            for stream, waiting in self._waiting.items():
-                waiting.clear()
-                self._counts[stream] = 0
+        """Forget what waits, and what the sink remembers; an attempt that is being made is waited for, and settled."""
         with self._sending:
+            with self._changed:
+                for stream, waiting in self._waiting.items():
+                    waiting.clear()
+                    self._counts[stream] = 0
             self._sink.forget()
 
     def stop(self) -> None:
@@ -146,7 +161,8 @@ class Worker(threading.Thread):
     def _attempt(self, item: Item) -> None:
         """One attempt, and what follows from it."""
         with self._changed:
-            if not self._is_first(item):  # cleared in between
+            first = self._waiting[item.message.stream].get(item.message.key, [None])[0]
+            if first is not item:  # forgotten in between
                 return
         item.attempts += 1
         began = time.monotonic()
@@ -158,17 +174,19 @@ class Worker(threading.Thread):
         now = time.monotonic()
         given_up: list[Item] = []
         with self._changed:
-            current = self._is_first(item)
             if outcome.result == "retry":
+                if self._failures == 0:
+                    log.warning("sink %s: %s; trying again", self.sink_name, outcome.reason)
                 self._failures += 1
                 self._not_before_s = now + max(self._pace.pause_s(self._failures), outcome.after_s)
                 given_up = self._overdue(now)
                 item.place = next(self._places)
-            else:
+            elif self._failures:
+                log.info("sink %s answers again after %d failures", self.sink_name, self._failures)
                 self._failures = 0
             self._notices_next = outcome.result == "retry" and item.message.stream == "pages"
         self._observer.attempted(self.sink_name, outcome, now - began)
-        if current and outcome.result != "retry":
+        if outcome.result != "retry":
             self._done(item, outcome)
         for overdue in given_up:
             dropped = Outcome("dropped", f"given up after {overdue.attempts} attempts: {outcome.reason}")
@@ -188,22 +206,13 @@ class Worker(threading.Thread):
     def _done(self, item: Item, outcome: Outcome) -> None:
         """Settle a message, and only then take it from the queue: an empty queue is a settled one."""
         self._settled(item, self.sink_name, outcome)
+        stream, key = item.message.stream, item.message.key
         with self._changed:
-            self._remove(item)
-
-    def _is_first(self, item: Item) -> bool:
-        items = self._waiting[item.message.stream].get(item.message.key)
-        return items is not None and items[0] is item
-
-    def _remove(self, item: Item) -> None:
-        if not self._is_first(item):  # forgotten in between
-            return
-        waiting = self._waiting[item.message.stream]
-        items = waiting[item.message.key]
-        items.popleft()
-        if not items:
-            del waiting[item.message.key]
-        self._counts[item.message.stream] -= 1
+            items = self._waiting[stream][key]
+            items.popleft()
+            if not items:
+                del self._waiting[stream][key]
+            self._counts[stream] -= 1
 
     def _refresh_due(self) -> bool:
         return self._refresh_at_s is not None and time.monotonic() >= self._refresh_at_s and self._may_send()

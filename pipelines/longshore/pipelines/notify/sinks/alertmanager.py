@@ -8,11 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from .. import words
-from ..message import Message
-from ..told import Told
-from .base import DELIVERED, TIMEOUT_S, Outcome, Sink
+from ..message import Message, Told
+from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, Url
 from .http import post
-from .settings import Url
 
 #: open alerts are sent again so often; an alert that is not ends by itself after HOLD_S: four sendings may be lost
 RESEND_S, HOLD_S = 60.0, 300.0

@@ -1,8 +1,8 @@
 """What every sink has in common: one function, three outcomes."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..message import Message
 
@@ -14,6 +14,10 @@ TOO_OFTEN_S = 60.0
 MAX_PAUSE_S = 900.0
 #: what a receiver answers to a message that it will never take; anything else may be a fault that somebody repairs
 NEVER = (400, 413, 422)
+
+#: http or https, a host, no login: a login would be a secret in the TOML
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+Url = Annotated[str, Meta(pattern=rf"^https?://{_HOST}(/[^\s@]*)?$", max_length=2000)]
 
 Result = Literal["delivered", "retry", "dropped"]
 

@@ -9,10 +9,8 @@ from longshore.schemas import Page
 from msgspec import Struct
 
 from .. import words
-from ..message import Message
-from ..told import Told
-from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, judge, no_answer
-from .settings import Url
+from ..message import Message, Told
+from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, Url, judge, no_answer
 
 #: limits of PagerDuty
 MAX_SUMMARY, MAX_KEY, MAX_BODY_BYTES = 1024, 255, 512 * 1024
@@ -23,7 +21,8 @@ SEVERITIES = {"critical": "critical", "warning": "error", "info": "info"}
 #: what is halved first when a body is too large, until there is nothing of it left
 TRIMMED = ("rolled_up", "labels", "controls", "examples", "checked", "explained_by", "moved", "links")
 
-logging.getLogger("pagerduty.api_client").addHandler(logging.NullHandler())
+# what became of an attempt is said by us, without what it was about
+logging.getLogger("pagerduty.api_client").setLevel(logging.CRITICAL + 1)
 
 
 class PagerDutySettings(

@@ -8,8 +8,7 @@ from longshore.schemas import Page
 from msgspec import Struct
 
 from .. import words
-from ..message import Message
-from ..told import Told
+from ..message import Message, Told
 from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, judge, no_answer
 
 #: limit of Slack for the text of a block

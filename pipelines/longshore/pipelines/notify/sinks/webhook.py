@@ -9,11 +9,9 @@ import msgspec
 from longshore.schemas import Page, encode
 from msgspec import Struct
 
-from ..message import Message
-from ..told import Told
-from .base import TIMEOUT_S, Outcome, Sink
+from ..message import Message, Told
+from .base import TIMEOUT_S, Outcome, Sink, Url
 from .http import post
-from .settings import Url
 
 #: an id that stands in a header, and in what is signed, as it is
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
