@@ -3,19 +3,25 @@
 import os
 import random
 import signal
+import subprocess
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
 from longshore.schemas import Page
 
-from ..pipelines.notify.receivers import ACCEPTED, Answer, Receiver, Request, eventually, receiver
-from .broker import Broker
+from ..pipelines.notify.receivers import ACCEPTED, Answer, Receiver, Request, eventually
+from .broker import Broker, free_ports
 from .notifying import Fleet, events, new_fleet, secrets, sink, story
 
 WAIT_S = 30.0
+#: a receiver takes so long for an answer
+ANSWER_S = 0.02
 SINKS = ("pagerduty", "slack", "webhook")
 
 
@@ -28,25 +34,49 @@ def fleet(kafka: Broker, new_topic: Callable[..., str], tmp_path: Path) -> Itera
         pytest.fail(made.said())
 
 
-@pytest.fixture
-def server() -> Iterator[Receiver]:
-    """Slow enough that a kill finds something under way, and refusing now and then."""
-    numbers = random.Random(0)
+@dataclass
+class Trap:
+    """Signals a process when the pager's receiver has a request in hand, or has answered it."""
 
-    def answering(request: Request) -> Answer:
-        if numbers.random() < 0.1:
-            return Answer(503, after_s=0.02)
+    process: subprocess.Popen[str]
+    number: int
+    #: after the request came; the answer goes out after ANSWER_S
+    after_s: float
+    sprung: threading.Event = field(default_factory=threading.Event)
+
+    def spring(self) -> None:
+        self.process.send_signal(self.number)
+        self.sprung.set()
+
+
+class Pager(Receiver):
+    """Slow enough that a signal finds something under way, and refusing now and then."""
+
+    def __init__(self) -> None:
+        super().__init__(self.answer)
+        self.numbers = random.Random(0)
+        self.trap: Trap | None = None
+
+    def answer(self, request: Request) -> Answer:
+        trap = self.trap
+        if trap is not None and request.path == "/v2/enqueue":
+            self.trap = None
+            threading.Timer(trap.after_s, trap.spring).start()
+        if self.numbers.random() < 0.1:
+            return Answer(503, after_s=ANSWER_S)
         good = ACCEPTED if "/v2/" in request.path else Answer()
-        return Answer(good.status, good.body, after_s=0.02)
+        return Answer(good.status, good.body, after_s=ANSWER_S)
 
-    with receiver(answering) as made:
-        yield made
+
+@pytest.fixture
+def server() -> Iterator[Pager]:
+    made = Pager()
+    yield made
+    made.close()
 
 
 def routed(fleet: Fleet, server: Receiver) -> None:
-    fleet.notify = "http_port = 0\n" + "".join(
-        sink(kind, f"{server.url}/hook" if kind == "webhook" else server.url) for kind in SINKS
-    )
+    fleet.notify = "".join(sink(kind, f"{server.url}/hook" if kind == "webhook" else server.url) for kind in SINKS)
     fleet.environment = secrets(server.url, *SINKS)
 
 
@@ -74,33 +104,54 @@ def keys(server: Receiver) -> dict[str, list[str]]:
     return events(request.json for request in told(server, "/v2/enqueue"))
 
 
-def test_killed_frozen_and_stopped_at_random_moments_every_page_arrives(fleet: Fleet, server: Receiver) -> None:
-    """Two processes; the one that tells is killed, its heir is frozen and wakes when all is told, the next is killed.
+def ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
-    LONGSHORE_KILL_SEED moves the moments.
+
+def test_killed_and_frozen_with_a_page_in_hand_or_just_answered_every_page_arrives(fleet: Fleet, server: Pager) -> None:
+    """Two processes; whichever tells is killed before its answer, the next frozen, the next killed before its commit.
+
+    The frozen one wakes when all is told. LONGSHORE_KILL_SEED moves the moments.
     """
     numbers = random.Random(int(os.environ.get("LONGSHORE_KILL_SEED", "1")))
     routed(fleet, server)
     pages = story(24)
-    processes = [fleet.start(), fleet.start()]
+    running: dict[int, subprocess.Popen[str]] = {}
+
+    def start() -> None:
+        [port] = free_ports(1)
+        fleet.environment["LONGSHORE__NOTIFY__HTTP_PORT"] = str(port)
+        running[port] = fleet.start()
+
+    start()
+    start()
     frozen = []
-    for turn, number in enumerate((signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL)):
+    for turn, (number, after_s) in enumerate(
+        [
+            (signal.SIGKILL, 0.0),
+            (signal.SIGSTOP, numbers.uniform(0.0, 2.0 * ANSWER_S)),
+            (signal.SIGKILL, ANSWER_S + numbers.uniform(0.0, 0.1)),
+        ]
+    ):
+        eventually(lambda: any(map(ready, running)), WAIT_S)
+        telling = next(port for port in running if ready(port))
+        server.trap = trap = Trap(running.pop(telling), number, after_s)
         fleet.write("pages", *pages[12 * turn : 12 * turn + 12])
-        count = len(server.requests)
-        eventually(lambda count=count: len(server.requests) > count + 3, WAIT_S)  # type: ignore[misc]
-        time.sleep(numbers.uniform(0.0, 0.3))
-        process = processes.pop(0)
-        process.send_signal(number)
-        processes.append(fleet.start())
+        assert trap.sprung.wait(WAIT_S)
         if number == signal.SIGSTOP:
-            frozen.append(process)
+            frozen.append(trap.process)
+        start()
     fleet.write("pages", *pages[36:])
     eventually(lambda: {*keys(server)} >= {page.page_key for page in pages[36:]}, WAIT_S)
-    for process in processes:
+    for process in running.values():
         process.send_signal(signal.SIGTERM)
-    first, last = (process.wait(25) for process in processes)
-    assert first == 0, fleet.said()
-    assert last in (0, -signal.SIGTERM), "which may not have begun yet"
+    codes = [process.wait(25) for process in running.values()]
+    assert 0 in codes, fleet.said()
+    assert {*codes} <= {0, -signal.SIGTERM}, "one may not have begun yet"
     assert offset(fleet) == len(pages), fleet.said()
     check(server, pages)
     assert len(server.requests) < 2 * len(SINKS) * len(pages), "what was committed is not told again"

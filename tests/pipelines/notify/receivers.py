@@ -62,7 +62,11 @@ class Receiver:
             wbufsize = -1  # an answer in one piece: two would wait for each other's acknowledgement
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                length = int(self.headers.get("Content-Length", "0"))
+                body = self.rfile.read(length)
+                if len(body) < length:  # the sender has died
+                    self.close_connection = True
+                    return
                 request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
                 receiver.requests.append(request)
                 answer = receiver.answering(request)

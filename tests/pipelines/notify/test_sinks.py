@@ -176,6 +176,13 @@ def test_no_two_messages_of_a_webhook_share_an_id() -> None:
     assert len({*ids}) == len(everything)
 
 
+def test_a_page_that_ended_in_silence_says_so() -> None:
+    ended = full_page("resolve", expired=True, alert={"resolution": None, "resolved_at": None})
+    assert "Resolved (expired: no calls for a day)" in sink("slack").compose(message_of(ended))["text"]
+    assert sink("webhook").compose(message_of(ended))["expired"] is True
+    assert sink("pagerduty").compose(message_of(ended))["event_action"] == "resolve"
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_no_reason_holds_a_secret_or_a_text(kind: str) -> None:
     texts = {"sentence": "the secret sentence"}

@@ -77,6 +77,8 @@ class Feed:
         self._membership = Membership()
         #: the standing of the group that is followed: nothing is sent while there is a newer one
         self._following = Standing(None)
+        #: of the group when partitions were assigned last
+        self._generation = -1
         #: does this process speak for longshore itself? Until another is known to have the pages
         self._speaks = False
         #: monotonic: when the loop last came round, and until when sinks may begin attempts without it
@@ -125,13 +127,13 @@ class Feed:
             log.warning("Kafka: %s", error)
             time.sleep(POLL_MS / 1000)
         standing = self._membership.standing
-        if standing is not self._following:
-            self._follow(standing)  # what was polled is read again
-        else:
+        if standing is self._following:
             for partition, records in batches.items():
                 for record in records:
                     self._take(partition, record)
                 self._offsets.reach(partition)
+        elif standing.ours is not None or time.monotonic() - standing.since_s > self._session_s:
+            self._follow(standing)  # what was polled is read again
         self._settle()
         if self._speaks:
             for message in self._vitals.news():
@@ -154,17 +156,23 @@ class Feed:
         self._alive_until_s = self._tick_s + self._session_s
 
     def _follow(self, standing: Standing) -> None:
-        """Begin anew with the partitions that are ours now; what cannot be restored is tried again next time round."""
-        self._forget(standing.ours or frozenset())
+        """Begin anew with the partitions that are ours now; what cannot be restored is tried again next time round.
+
+        Between two assignments nothing is sent. When that lasts, words about longshore itself must still go out.
+        """
+        ours = standing.ours or frozenset()
+        generation = self._consumer.group_metadata().generation_id
+        self._forget(ours if generation in (self._generation, self._generation + 1) else frozenset())
         try:
-            for partition in sorted(standing.ours or ()):
+            for partition in sorted(ours):
                 self._restore(partition)
         except (ValueError, KafkaError, TopicUnreadable) as error:  # the first: taken away again meanwhile
             log.warning("beginning anew: %s", error)
             return
         if standing.ours is not None:
-            self._speaks = any(self._streams[partition.topic] == "pages" for partition in standing.ours)
-            log.info("telling %s", ", ".join(sorted(p.topic for p in standing.ours)) or "nothing")
+            self._generation = generation
+            self._speaks = any(self._streams[partition.topic] == "pages" for partition in ours)
+            log.info("telling %s", ", ".join(sorted(partition.topic for partition in ours)) or "nothing")
         if self._speaks:
             for message in self._vitals.open():
                 self._notifier.tell(message, self._notifier.route(message), None)
@@ -172,15 +180,15 @@ class Feed:
         self._alive_until_s = self._tick_s + self._session_s
         self._following = standing
 
-    def _forget(self, ours: frozenset[TopicPartition]) -> None:
-        """Nothing waits; an attempt that is being made is waited for. What is done is committed where it is still ours.
+    def _forget(self, kept: frozenset[TopicPartition]) -> None:
+        """Nothing waits; an attempt that is being made is waited for.
 
-        That may set an offset back that somebody else has committed: something is then told again, never lost.
+        `kept`: partitions that nobody else can have had meanwhile; what was done in them is committed.
         """
         self._notifier.forget()
         self._settle()
+        self._offsets.keep(kept)
         try:
-            self._offsets.keep(ours)
             self._offsets.commit_now(self._troubles(), ASK_MS)
         except KafkaError as error:
             log.warning("not committed before beginning anew: %s", error)

@@ -1,16 +1,19 @@
 """Which partitions are ours: what the consumer group says, on the client's own thread, for the threads that tell."""
 
+import time
 from collections.abc import Iterable
 
 from kafka import ConsumerRebalanceListener, TopicPartition
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class Standing(Struct, frozen=True, eq=False):
-    """The group at one moment; every change is another one."""
+    """The group from one moment on; every change is another one."""
 
     #: None between a revocation and the next assignment
     ours: frozenset[TopicPartition] | None
+    #: monotonic
+    since_s: float = field(default_factory=time.monotonic)
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]

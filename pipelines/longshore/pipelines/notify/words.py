@@ -109,6 +109,8 @@ def ledger(told: Ledger) -> str:
 
 def how_it_ended(message: Message) -> str:
     """What resolved it."""
+    if isinstance(message.record, Page) and message.record.expired:
+        return "expired: no calls for a day"
     return message.alert.resolution or "ended"
 
 
