@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 import tomli_w
 from click.testing import CliRunner, Result
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from longshore.pipelines.cli.commands import cli
+from longshore.pipelines.kafka.clients import python_client
 from longshore.schemas import Alert, decode_result
 from msgspec.structs import replace
 
 from ..pipelines.notify.receivers import eventually
 from ..pipelines.notify.records import full_page, real_notices, real_pages
+from ..pipelines.notify.test_docs import fenced
 from .broker import Broker
 from .notifying import NAMES, Fleet, new_fleet, sink
 
@@ -69,6 +72,26 @@ def test_alerts_tail_follows_until_it_is_stopped(fleet: Fleet) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(15) == 0
     assert fleet.said() == ""
+
+
+def test_the_reader_in_the_documentation_reads_and_commits(fleet: Fleet) -> None:
+    script = fenced("python")
+    assert len(script.splitlines()) <= 10
+    script = script.replace("longshore.alerts", fleet.topics["alerts"])
+    script = script.replace("127.0.0.1:9092", fleet.broker.bootstrap).replace("my-tool", fleet.topics["alerts"])
+    alerts = real_notices()[:2]
+    fleet.write("alerts", *alerts)
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    fleet.processes.append(process)
+    assert process.stdout is not None
+    for alert in alerts:
+        told = f"{alert.status} {alert.severity} {alert.scope} {alert.verdict.sentence}\n"
+        assert process.stdout.readline() == told
+    group = KafkaConsumer(**python_client(fleet.settings), group_id=fleet.topics["alerts"])
+    try:
+        eventually(lambda: group.committed(TopicPartition(fleet.topics["alerts"], 0)) == 2)
+    finally:
+        group.close()
 
 
 def test_a_rehearsal_prints_what_each_sink_would_be_sent_and_sends_nothing(fleet: Fleet) -> None:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from longshore.pipelines.config import Config, ConfigError, load, printable
+from longshore.pipelines.notify.settings import RouteSettings
+from longshore.pipelines.notify.sinks import SinkSettings
 from longshore.pipelines.watch.settings import SignalSettings
 from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC
 
@@ -50,7 +52,7 @@ def test_a_file_and_the_environment_are_taken_together_and_the_environment_wins(
         ("[channels]\ninput = 2\n", ["$.channels.input"]),
         ("budget = 3\n", ["$.budget"]),
         ("[signals.latency]\nfloor = 1\n", ["signals.latency", "latency_ms"]),
-        ("[signals.latency_ms]\nfloor = -1\n", ["$.signals[...].floor"]),
+        ("[signals.latency_ms]\nfloor = -1\n", ["$.signals.latency_ms.floor"]),
         ("[signals.latency_ms]\ndetector = 'ADWIN'\n", ["signals.latency_ms.detector", "river:"]),
         ("[signals.latency_ms]\ndetector = 'river:Nonsense()'\n", ["signals.latency_ms.detector", "Nonsense"]),
         ("[signals.latency_ms]\ndetector = 'river:ADWIN(__import__(\"os\"))'\n", ["signals.latency_ms.detector"]),
@@ -115,8 +117,11 @@ def test_the_documentation_names_every_key_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `([^`]+)` \| (.+?) \| ", DOCS.read_text(), re.MULTILINE))
     expected = dict(flat(msgspec.to_builtins(Config())))
     expected |= {f"signals.NAME.{name}": value for name, value in flat(msgspec.to_builtins(SignalSettings()))}
+    expected |= {f"notify.routes.{name}": value for name, value in flat(msgspec.to_builtins(RouteSettings(sink="")))}
+    for kind in get_args(SinkSettings):
+        expected |= {f"notify.sinks.NAME.{field.name}": None for field in msgspec.structs.fields(kind)}
     for key, value in expected.items():
-        if key in ("links", "signals"):
+        if key in ("links", "signals", "notify.sinks", "notify.routes"):
             continue
         assert key in rows, f"docs/CONFIGURATION.md does not name {key}"
         if value not in (None, ""):
