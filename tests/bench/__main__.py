@@ -21,6 +21,7 @@ SECTIONS = {
     "demo": "Injected causes in simulated traffic",
     "throughput": "The Kafka runtime: throughput and the way back after a kill",
     "producer": "Emitting calls from an application",
+    "pager": "From a call to the pager",
 }
 HEAD = """# Benchmarks
 
