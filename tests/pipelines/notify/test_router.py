@@ -169,11 +169,15 @@ def test_the_same_messages_give_the_same_sinks_so_history_can_be_read_back() -> 
     assert any(told)
 
 
-def test_trouble_of_longshore_goes_to_every_sink_that_gets_pages() -> None:
-    folded = router(route("pager", app=["shop"]), route("chat", "notices"), route("hook", "pages", "notices"))
-    message = own_message("stalled", "trigger", "longshore", 0)
-    assert folded.route(message) == ["pager", "hook"]
-    assert router().route(message) == [*SINKS]
+def test_trouble_of_longshore_goes_to_every_sink_that_gets_pages_and_ends_where_it_was_told() -> None:
+    routes = route("other", app=["shop"]), route("chat", "notices"), route("hook", "pages", "notices")
+    began, ended = (own_message("stalled", status, "longshore", 0) for status in ("trigger", "resolve"))
+    assert router(*routes).route(ended) == ["pager", "other"], "where it says nothing if nothing is open"
+    folded = router(*routes)
+    assert folded.route(began) == ["other", "hook"]
+    assert folded.route(began) == ["other", "hook"], "told again"
+    assert folded.route(ended) == ["pager", "other", "hook"]
+    assert router().route(began) == [*SINKS]
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

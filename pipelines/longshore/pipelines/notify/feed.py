@@ -28,11 +28,11 @@ from .letters import Letter, Letters
 from .membership import Membership, Standing
 from .message import Stream, read_message
 from .metrics import Metrics
-from .notifier import Notifier, Settled
+from .notifier import Notifier
 from .offsets import LETTERS, Offsets, Place
 from .progress import Metadata, read_metadata
 from .pulse import Pulse
-from .sinks import Sink
+from .sinks import Outcome, Sink
 from .vitals import Vitals
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Feed:
         self._settle()
         if self._speaks:
             for message in self._vitals.news():
-                log.error("%s: %s", message.kind, message.status)
+                log.warning("longshore itself is %s: %s", message.kind, message.status)
                 self._notifier.tell(message, self._notifier.route(message), None)
         self._rest()
         self._offsets.commit_soon(self._troubles())
@@ -230,14 +230,13 @@ class Feed:
 
     def _settle(self) -> None:
         """Note what was delivered; set aside what was dropped, which then counts as done as well."""
-        for settled in self._notifier.settled():
-            item, sink, outcome = settled
+        for item, sink, outcome in self._notifier.settled():
             if outcome.result == "dropped":
                 log.error("sink %s: %s %s dropped: %s", sink, item.message.kind, item.message.status, outcome.reason)
             if not isinstance(item.ticket, Place):  # a word about longshore itself stands in no topic
                 continue
             if outcome.result == "dropped":
-                self._set_aside(item.ticket, sink, _undelivered(item.ticket, settled))
+                self._set_aside(item.ticket, sink, _undelivered(item.ticket, sink, outcome))
             else:
                 self._offsets.settle(item.ticket, sink)
         self._letters.write()
@@ -303,8 +302,7 @@ def _group_consumer(kafka: KafkaSettings) -> KafkaConsumer:
     )
 
 
-def _undelivered(place: Place, settled: Settled) -> Reject:
+def _undelivered(place: Place, sink: str, outcome: Outcome) -> Reject:
     """The dead letter of a message that a sink did not take."""
-    _, sink, outcome = settled
     detail = f"sink {sink}: {outcome.reason}"
     return Reject(position=place.position, reason="not_delivered", detail=detail, sha256=place.sha256, size=place.size)

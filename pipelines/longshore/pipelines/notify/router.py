@@ -84,8 +84,8 @@ def _matches(route: RouteSettings, message: Message) -> bool:
     alert = message.alert
     if message.stream not in route.records:
         return False
-    if message.kind in ("stalled", "unreachable"):  # longshore itself is in trouble: of no app or env
-        return True
+    if message.kind in ("stalled", "unreachable"):  # longshore itself: of no app or env
+        return message.status == "trigger"
     if message.stream == "notices" and (alert.severity != "info" or (alert.status == "update" and alert.resolved_at)):
         return False
     if route.status and message.status not in route.status:
