@@ -152,9 +152,10 @@ def section() -> str:
         [
             table(head, rows),
             note(
-                f"At the pace calls come in bursts of {BURST}; the first of each finds nothing in the processor's caches, "
-                "which is the p99. The largest are those in which another thread had the interpreter or the core. "
-                "Nothing was raised; kept and dropped add up to emitted; what was kept is on the topic, each call once."
+                f"At the pace calls come in bursts of {BURST}; the first of each finds nothing in the processor's "
+                "caches, which is the p99. The largest are those in which another thread had the interpreter or the "
+                "core. Nothing was raised; kept and dropped add up to emitted; what was kept is on the topic, each "
+                "call once."
             ),
             note(at_exit()),
         ]

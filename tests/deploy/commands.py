@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import click
 from longshore.pipelines.cli.commands import cli
 
-from . import awaited
 from .manifests import containers
 from .places import DEPLOY, DOCS, text_of, yaml_of
 
@@ -16,7 +15,7 @@ VARIABLE = re.compile(r"\$\{\w+:?-([^}]*)\}")
 
 
 def wrong_with(arguments: list[str]) -> str | None:
-    """Why a command line would not run; None where it would, or the command is still to come."""
+    """Why a command line would not run; None where it would."""
     command: click.Command = cli
     context = click.Context(cli, info_name="longshore")
     while isinstance(command, click.Group):
@@ -25,7 +24,7 @@ def wrong_with(arguments: list[str]) -> str | None:
         name, *arguments = arguments
         found = command.get_command(context, name)
         if found is None:
-            return None if name in awaited.COMMANDS and command is cli else f"no command {name}"
+            return f"no command {name}"
         command = found
     try:
         command.make_context(command.name, list(arguments))

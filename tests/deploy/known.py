@@ -1,12 +1,9 @@
 """The metrics that longshore exports, with their labels, read from the classes that make them."""
 
-from importlib import import_module
-
 from longshore.pipelines.kafka.meters import Meters
 from longshore.pipelines.kafka.settings import TopicSettings
+from longshore.pipelines.notify.metrics import Metrics
 from prometheus_client import CollectorRegistry, ProcessCollector
-
-from . import awaited
 
 #: what Prometheus adds to every series
 TARGET = {"job", "instance"}
@@ -39,11 +36,7 @@ def exported() -> dict[str, set[str]]:
         registry = CollectorRegistry()
         Meters(stage, TopicSettings(), registry)
         found |= registered(registry)
-    if awaited.has_notify():
-        found |= registered(import_module(awaited.NOTIFY_METRICS).Metrics(["sink"]).registry)
-    else:
-        found |= awaited.METRICS
-    return found
+    return found | registered(Metrics(["sink"]).registry)
 
 
 def process_metrics() -> set[str]:

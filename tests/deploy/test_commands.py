@@ -2,9 +2,7 @@
 
 import pytest
 
-from . import awaited
 from .commands import everywhere, wrong_with
-from .settings import arrived
 
 
 @pytest.mark.parametrize("where", everywhere())
@@ -34,9 +32,3 @@ def test_command_lines_were_found_everywhere() -> None:
 def test_the_check_of_command_lines_finds_what_it_is_for(arguments: list[str], said: str | None) -> None:
     wrong = wrong_with(arguments)
     assert wrong is None if said is None else said in str(wrong)
-
-
-def test_what_is_awaited_has_not_arrived() -> None:
-    """When this fails, take the entry out of tests/deploy/awaited.py: the checks then look at the real thing."""
-    assert not [name for name in awaited.COMMANDS if awaited.has_command(name)]
-    assert not [section for section in awaited.SECTIONS if arrived(f"LONGSHORE__{section.upper()}__X")]

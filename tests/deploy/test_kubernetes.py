@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from longshore.pipelines.config import Config
+from longshore.pipelines.config import Config, load
 from longshore.pipelines.kafka.health import STUCK_S
 from longshore.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
 from longshore.pipelines.kafka.run import STOP_S
@@ -17,7 +17,6 @@ from longshore.pipelines.kafka.stage_topics import topics_of
 
 from .manifests import KUBERNETES, containers, environment, kustomization, pods, resources
 from .roles import user_of
-from .settings import read
 
 #: the oldest version that the cloud providers still run, and the newest with a schema
 VERSIONS = ("1.31", "1.37")
@@ -43,7 +42,7 @@ def main_container(name: str) -> dict[str, Any]:
 
 
 def config_of(name: str, folder: str = "base") -> Config:
-    return read(TOMLS[folder], environment(main_container(name)))
+    return load(TOMLS[folder], environment(main_container(name)))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -9,7 +9,6 @@ from typing import Any
 import promql_parser as promql
 import pytest
 
-from . import awaited
 from .known import all_series
 from .places import DEPLOY, DOCS, json_of, yaml_of
 
@@ -196,9 +195,3 @@ def test_provisioning_leads_to_the_dashboard() -> None:
     [provider] = yaml_of("grafana/provisioning/dashboards/longshore.yaml")["providers"]
     mounts = [volume.split(":")[1] for volume in yaml_of("compose/compose.yaml")["services"]["grafana"]["volumes"]]
     assert f"{provider['options']['path']}/longshore.json" in mounts
-
-
-def test_what_is_awaited_has_not_arrived() -> None:
-    """When this fails, take the entry out of tests/deploy/awaited.py: the checks then look at the real thing."""
-    assert not [name for name in awaited.COMMANDS if awaited.has_command(name)]
-    assert not (awaited.METRICS and awaited.has_notify())

@@ -276,7 +276,6 @@ class Delivery:
                 sent = self._client.send(self._topic, value=value, key=key)
             except Exception as error:
                 self._in_trouble(error)
-                self._report()
                 self._pause()
             else:
                 sent.add_callback(self._acknowledged, size).add_errback(self._given_back, call, self._client)
@@ -366,6 +365,7 @@ class Delivery:
         end = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
         while (left := min(end, self._deadline) - time.monotonic()) > 0:
+            self._report()
             time.sleep(min(left, 2 * POLL_S))
 
     def _in_trouble(self, error: Exception) -> None:
