@@ -145,3 +145,32 @@ def test_no_history_of_faults_changes_what_is_published_or_kept(seed: int) -> No
         for topic in (TOPICS.alerts, TOPICS.alert_state, TOPICS.summaries, TOPICS.dead_letters):
             assert told(world, partition, topic) == told(expected(), partition, topic), (seed, partition, topic)
         assert final_state(world, partition) == never_restored(partition), (seed, partition)
+        assert world.logs[partition].committed == len(world.logs[partition].records), (seed, partition)
+
+
+async def published_while_the_group_formed() -> World:
+    world = new_world(0)
+    world.calm = True
+    process = world.start()
+    world.rebalance()
+    await world.settle()
+    for partition in world.logs:
+        process.deliver(partition, 10)
+    await world.settle()
+    process.forming = True
+    process.run(process.stage.revoked())
+    await world.settle()
+    assert all(log.committed == 0 for log in world.logs.values())
+    process.forming = False
+    world.rebalance()
+    for _ in range(3):
+        world.now_s += 1.0
+        await world.settle()
+        process.run(process.stage.tick())
+        await world.settle()
+    return world
+
+
+def test_the_group_is_told_later_what_was_published_while_it_formed() -> None:
+    world = asyncio.run(published_while_the_group_formed())
+    assert [log.committed for log in world.logs.values()] == [10] * len(world.logs)

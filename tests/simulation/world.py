@@ -7,9 +7,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from longshore.pipelines.kafka.cluster import Fenced
 from longshore.pipelines.kafka.fold import Fold, Headers, Send
 from longshore.pipelines.kafka.meters import Meters
-from longshore.pipelines.kafka.ownership import Fenced, Intervals, Stage
+from longshore.pipelines.kafka.ownership import Intervals, Stage
 from longshore.pipelines.kafka.settings import TopicSettings
 from prometheus_client import CollectorRegistry
 
@@ -178,6 +179,7 @@ class Process:
         self.world = world
         self.alive = True
         self.frozen = False
+        self.forming = False
         self.known_generation = 0
         self.mine: set[int] = set()
         self.positions: dict[int, int] = {}
@@ -188,12 +190,12 @@ class Process:
         self.stage = Stage(self, world.make_fold, INTERVALS, meters, lambda: world.now_s, pulls=world.pulls)
 
     def generation(self) -> int:
-        """See `ownership.Cluster`: what this process knows of it."""
+        """See `cluster.Cluster`: what this process knows of it."""
         return self.known_generation
 
     def rebalancing(self) -> bool:
-        """See `ownership.Cluster`."""
-        return False
+        """See `cluster.Cluster`."""
+        return self.forming
 
     async def open(self, partition: int) -> tuple[SimulatedSession, list[tuple[bytes, bytes | None]]]:
         """Fence, then read."""
@@ -210,35 +212,37 @@ class Process:
         return SimulatedSession(self.world, self, partition, epoch), list(newest.items())
 
     async def read(self, partition: int, offset: int) -> list[Record]:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         await self.world.ask(self, "read on")
         log = self.world.logs[partition]
         place = bisect_left(log.records, offset, key=lambda record: record.offset)
         return log.records[place : place + READ_RECORDS]
 
     async def first_offset(self, partition: int) -> int:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         await self.world.ask(self, "first_offset")
         return self.world.logs[partition].first
 
     async def start_offsets(self, partition: int) -> tuple[int, int]:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         first = self.world.logs[partition].first
         return first, first
 
     async def seek(self, partition: int, offset: int) -> None:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         await self.world.ask(self, "seek")
         self.positions[partition] = offset
 
-    async def commit(self, partition: int, offset: int) -> None:
-        """See `ownership.Cluster`; the group's coordinator takes it from its members only."""
+    async def commit(self, partition: int, offset: int) -> bool:
+        """See `cluster.Cluster`; the group's coordinator takes it from its members only."""
         await self.world.ask(self, "commit")
-        if self.known_generation == self.world.generation and partition in self.mine:
+        taken = self.known_generation == self.world.generation and partition in self.mine
+        if taken:
             self.world.logs[partition].committed = offset
+        return taken
 
     def exit(self, code: int, why: str) -> NoReturn:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         self.exit_codes.append(code)
         raise Exited(f"{code}: {why}")
 

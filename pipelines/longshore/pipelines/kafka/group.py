@@ -3,15 +3,15 @@
 import logging
 import tempfile
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from faust.types import TP
 
 from .clients import faust_credentials
+from .cluster import WriteFailed
 from .exits import leave
 from .fold import Incoming
 from .log_reader import LogReader, ReadFailed
-from .ownership import WriteFailed
 from .settings import KafkaSettings, Stage
 from .transactions import Transactions, offsets_from, open_session, read_state
 from .transport import BatchApp
@@ -93,15 +93,15 @@ class FaustCluster:
         self._reader = LogReader(settings, topic)
 
     def generation(self) -> int:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         return int(self._app.consumer_generation_id)
 
     def rebalancing(self) -> bool:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         return bool(self._app.rebalancing)
 
     async def open(self, partition: int) -> tuple[Transactions, list[tuple[bytes, bytes | None]]]:
-        """See `ownership.Cluster`. The fence comes first: what is read after it is final."""
+        """See `cluster.Cluster`. The fence comes first: what is read after it is final."""
         session = await open_session(self._settings, self._stage, partition)
         try:
             return session, await read_state(self._settings, self._state_topic, partition)
@@ -110,7 +110,7 @@ class FaustCluster:
             raise
 
     async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         try:
             return await self._reader.read(partition, offset)
         except ReadFailed as error:
@@ -121,38 +121,43 @@ class FaustCluster:
         await self._reader.stop()
 
     async def first_offset(self, partition: int) -> int:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         tp = self._tp(partition)
         return int((await self._app.consumer.earliest_offsets(tp))[tp])
 
     async def start_offsets(self, partition: int) -> tuple[int, int]:
-        """See `ownership.Cluster`: everything that the log holds, or from a time on with outputs left out."""
+        """See `cluster.Cluster`: everything that the log holds, or from a time on with outputs left out."""
         if self._warm_from_ms is None:
             first = await self.first_offset(partition)
             return first, first
         return await offsets_from(self._settings, self._topic, partition, self._warm_from_ms)
 
     async def seek(self, partition: int, offset: int) -> None:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         await self._app.consumer.seek_wait({self._tp(partition): offset})
 
-    async def commit(self, partition: int, offset: int) -> None:
-        """See `ownership.Cluster`."""
-        await self.commit_at(self._tp(partition), offset)
+    async def commit(self, partition: int, offset: int) -> bool:
+        """See `cluster.Cluster`."""
+        return await self.commit_at(self._tp(partition), offset)
 
-    async def commit_at(self, tp: TP, offset: int) -> None:
-        """Tell the group a position of any topic. Never raises."""
+    async def commit_at(self, tp: TP, offset: int) -> bool:
+        """Tell the group a position of any topic. False: it did not arrive. Never raises."""
+        consumer: Any = self._app.consumer
         try:
-            await self._app.consumer._commit({tp: offset})  # type: ignore[attr-defined]
+            return tp in consumer.assignment() and bool(await consumer._commit({tp: offset}))
         except Exception as error:  # a position that did not arrive costs a longer way to the next start
             log.warning("%s/%d: offset %d was not committed: %r", tp.topic, tp.partition, offset, error)
+            return False
 
     def highwater(self, tp: TP) -> int:
         """The end of a partition as far as it is known; 0 where it is not."""
-        return int(self._app.consumer.highwater(tp) or 0)
+        try:
+            return int(self._app.consumer.highwater(tp) or 0)
+        except AssertionError:  # the consumer's thread has lost the partition, which is to be told yet
+            return 0
 
     def exit(self, code: int, why: str) -> NoReturn:
-        """See `ownership.Cluster`."""
+        """See `cluster.Cluster`."""
         leave(code, why)
 
     def _tp(self, partition: int) -> TP:

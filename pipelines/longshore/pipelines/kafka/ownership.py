@@ -7,7 +7,7 @@
     owned --the engine raised--> restored again; the record is found, set aside, and its scope marked degraded
 
 Nothing here trusts a position that the consumer group tells: the markers that were written with the state are the
-truth. All that touches a broker is behind `Cluster`, so that the same code runs against a simulated one.
+truth. All that touches a broker is behind `cluster.Cluster`, so that the same code runs against a simulated one.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
 
+from .cluster import Cluster, Fenced, Forbidden, Session, WriteFailed
 from .exits import CHECKPOINT_EXIT, ENGINE_EXIT, FENCED_EXIT, SEEK_EXIT, USAGE_EXIT
-from .fold import EngineFailed, Fold, Incoming, Send, UnreadableState
+from .fold import EngineFailed, Fold, Incoming, UnreadableState
 from .meters import Meters
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ URGENT_INTERVAL_S = 0.5
 SLICE_BYTES = 4 << 20
 #: state of a partition is written at most so often
 SLICE_INTERVAL_S = 1.0
+#: the group is told the position of a partition at most so often
+TELL_INTERVAL_S = 1.0
 #: partitions whose transactions are written at the same time
 MAX_WRITERS = 8
 #: after a seek so long may pass until the records come; then it is repeated, at most so often
@@ -39,59 +41,6 @@ MAX_FAILURES = 3
 #: last chance to write state when partitions are revoked, and when the worker stops
 REVOKE_BUDGET_S = 5.0
 STOP_BUDGET_S = 20.0
-
-
-class Fenced(Exception):
-    """Another owner of the partition has begun: this one must never write again."""
-
-
-class WriteFailed(Exception):
-    """A transaction did not commit; whether its records are there is not known."""
-
-
-class Forbidden(Exception):
-    """The login may not write for the partition; the message says what to grant."""
-
-
-class Session(Protocol):
-    """The exclusive right to write for one partition."""
-
-    async def write(self, sends: Sequence[Send]) -> None:
-        """All of them or none. Raises Fenced or WriteFailed."""
-
-    async def close(self) -> None:
-        """Give the right up. Never raises."""
-
-
-class Cluster(Protocol):
-    """What a stage needs of Kafka."""
-
-    def generation(self) -> int:
-        """The generation of the consumer group as it is now."""
-
-    def rebalancing(self) -> bool:
-        """Is the group forming a new generation?"""
-
-    async def open(self, partition: int) -> tuple[Session, list[tuple[bytes, bytes | None]]]:
-        """Fence the previous owner of a partition, then read all of its state. Raises WriteFailed, Forbidden."""
-
-    async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
-        """Committed records from an offset on, in order and without waiting; none at the end. Raises WriteFailed."""
-
-    async def first_offset(self, partition: int) -> int:
-        """Where the log of a partition begins now."""
-
-    async def start_offsets(self, partition: int) -> tuple[int, int]:
-        """Where a partition without state begins, and the offset before which its outputs are left out."""
-
-    async def seek(self, partition: int, offset: int) -> None:
-        """Let the next records come from this offset on."""
-
-    async def commit(self, partition: int, offset: int) -> None:
-        """Tell the group a position: a hint for lag and for the next start. Never raises."""
-
-    def exit(self, code: int, why: str) -> NoReturn:
-        """End the process at once; a supervisor starts it again."""
 
 
 @dataclass(slots=True)
@@ -107,6 +56,11 @@ class Owned:
     dropped: bool = False
     published_s: float = 0.0
     state_s: float = 0.0
+    #: outputs before it are published
+    published: int = 0
+    #: the position that the group knows, and when it was told last
+    told: int = 0
+    told_s: float = 0.0
     #: (time, next offset) at every tick: what was dirty then is old now
     clock: deque[tuple[float, int]] = field(default_factory=deque)
     #: where the consumer was told to go back to, when, and how often
@@ -203,6 +157,8 @@ class Stage:
         """Write everything; the process ends."""
         await self._flush(STOP_BUDGET_S)
         for owned in list(self.owned.values()):
+            if owned.generation == self._cluster.generation() and not self._cluster.rebalancing():
+                await self._tell(owned)
             await self._drop(owned)
 
     async def tick(self) -> None:
@@ -216,6 +172,9 @@ class Stage:
             fold = owned.fold
             if fold.next is None or owned.generation != self._cluster.generation() or self._cluster.rebalancing():
                 continue
+            if now - owned.told_s >= TELL_INTERVAL_S:
+                owned.told_s = now
+                await self._tell(owned)
             owned.clock.append((now, fold.next))
             if self._pulls:
                 await self._pull(owned)
@@ -265,7 +224,7 @@ class Stage:
             if generation == self._cluster.generation():
                 self._cluster.exit(CHECKPOINT_EXIT, f"partition {partition}: its state cannot be read: {error}")
             return None
-        fold = self._make_fold(partition)
+        fold, published = self._make_fold(partition), 0
         try:
             fold.restore(items)
         except UnreadableState as error:
@@ -273,6 +232,8 @@ class Stage:
         if fold.next is None:
             first, done = await self._cluster.start_offsets(partition)
             fold.begin(first, done)
+        else:
+            published = fold.done
         if partition in self._careful:
             fold.be_careful(*self._careful[partition])
         if generation != self._cluster.generation():
@@ -282,7 +243,7 @@ class Stage:
         self._meters.restores.inc()
         self._meters.restore_seconds.observe(now - started)
         log.info("partition %d: restored at offset %s in %.2f s", partition, fold.next, now - started)
-        return Owned(partition, generation, fold, session, published_s=now, state_s=now)
+        return Owned(partition, generation, fold, session, published_s=now, state_s=now, published=published)
 
     async def _apply(self, owned: Owned, records: Sequence[Incoming]) -> None:
         before = owned.fold.next or 0
@@ -363,10 +324,15 @@ class Stage:
             except BaseException:  # cancelled on the way: whether it is published is for the next owner to find out
                 self._forget(owned)
                 raise
+            owned.published = done
             self._meters.note_write(sends, self._clock() - started)
-            if owned.generation == self._cluster.generation() and not self._cluster.rebalancing():
-                await self._cluster.commit(owned.partition, done)
             return True
+
+    async def _tell(self, owned: Owned) -> None:
+        """Tell the group what is published. While it forms, or its broker is away, it cannot be told: then later."""
+        position = owned.published
+        if position > owned.told and await self._cluster.commit(owned.partition, position):
+            owned.told = position
 
     async def _write_failed(self, owned: Owned, error: Exception) -> None:
         fenced = isinstance(error, Fenced)

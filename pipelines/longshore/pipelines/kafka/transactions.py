@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
 
 from .clients import aiokafka_client
+from .cluster import Fenced, Forbidden, WriteFailed
 from .fold import Send
-from .ownership import Fenced, Forbidden, WriteFailed
 from .rights import transactional_rights
 from .settings import KafkaSettings, Stage
 

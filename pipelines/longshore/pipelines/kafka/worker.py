@@ -101,13 +101,16 @@ class Worker:
         @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
         async def assigned(_: Any, tps: Iterable[TP], **__: Any) -> None:
             self.meters.rebalances.inc()
-            mine = list(tps)
+            mine = sorted(tps)
+            listed = ", ".join(f"{tp.topic}/{tp.partition}" for tp in mine) or "nothing"
+            log.info("generation %d of the group: %s", self.app.consumer_generation_id, listed)
             await self.part.assigned(mine)
             self._progress.assigned(mine)
             self._assigned = bool(mine)
 
         @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
         async def revoked(_: Any, __: Iterable[TP], **___: Any) -> None:
+            log.info("the group forms anew")
             await self.part.revoked()
 
         @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
