@@ -387,6 +387,7 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true", help="only fetch it")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started this in the background
     try:
         if arguments.prepare:
             prepare()

@@ -124,7 +124,7 @@ def test_without_any_sink_a_rehearsal_prints_pages_and_notices_for_people(fleet:
 
 def test_what_is_wrong_with_kafka_is_said_in_a_sentence(new_broker: Callable[..., Broker], tmp_path: Path) -> None:
     broker = new_broker(secure=True)
-    names = [*NAMES, "compacted"]
+    names = [*NAMES, "compacted", "nowhere"]
     for name in NAMES:
         broker.create_topic(name)
     broker.create_topic("compacted", cleanup_policy="compact")
