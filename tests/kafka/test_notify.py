@@ -254,10 +254,11 @@ def test_of_two_one_tells_and_the_other_takes_over(fleet: Fleet) -> None:
         fleet.environment = secrets("", "webhook")
         with fleet.telling() as second_status:
             with fleet.telling() as first_status:
+                both = (first_status, second_status)
+                one_idle = ["no partition is assigned\n", "ok\n"]
+                eventually(lambda: sorted(get(status.port, "/readyz")[1] for status in both) == one_idle, WAIT_S)
                 fleet.write("pages", *pages[:4])
                 eventually(lambda: committed(fleet) is not None and committed(fleet).offset == 4, WAIT_S)
-                ready = sorted(get(status.port, "/readyz")[1] for status in (first_status, second_status))
-                assert ready == ["no partition is assigned\n", "ok\n"]
             fleet.write("pages", *pages[4:])
             eventually(lambda: committed(fleet).offset == len(pages), WAIT_S)
             assert get(second_status.port, "/readyz")[0] == 200
