@@ -35,6 +35,14 @@ def committed(fleet: Fleet) -> Any:
     return fleet.reader.committed(TopicPartition(fleet.topics["pages"], 0), metadata=True)
 
 
+def group_of(fleet: Fleet) -> tuple[str, int]:
+    """State and members of the consumer group."""
+    name = f"{fleet.topics['pages']}-notify"
+    with fleet.broker.admin() as admin:
+        group = admin.describe_groups([name])[name]
+    return group["group_state"], len(group["members"])
+
+
 def test_real_pages_and_notices_reach_their_sinks_and_are_committed(fleet: Fleet) -> None:
     pages, notices = real_pages(), real_notices()
     with receiver(lambda request: ACCEPTED if "/v2/" in request.path else Answer()) as server:
@@ -256,10 +264,11 @@ def test_of_two_one_tells_and_the_other_takes_over(fleet: Fleet) -> None:
             with fleet.telling() as first_status:
                 both = (first_status, second_status)
                 one_idle = ["no partition is assigned\n", "ok\n"]
+                eventually(lambda: group_of(fleet) == ("Stable", 2), WAIT_S)
                 eventually(lambda: sorted(get(status.port, "/readyz")[1] for status in both) == one_idle, WAIT_S)
                 fleet.write("pages", *pages[:4])
                 eventually(lambda: committed(fleet) is not None and committed(fleet).offset == 4, WAIT_S)
             fleet.write("pages", *pages[4:])
             eventually(lambda: committed(fleet).offset == len(pages), WAIT_S)
-            assert get(second_status.port, "/readyz")[0] == 200
+            eventually(lambda: get(second_status.port, "/readyz")[0] == 200, WAIT_S)
     assert [body["alert"]["id"] for body in server.bodies()] == [page.alert.id for page in pages]
