@@ -80,6 +80,8 @@ def test_numbers_are_packed_in_the_declared_order():
         "ttft_ms": 300,
         "cost_usd": 0.25,
         "cached_share": 0.25,
+        "relevance": numbers["relevance"],
+        "repetition": 0.0,
     }
 
 
@@ -90,10 +92,12 @@ def test_a_bare_call_measures_no_number_and_no_group():
     assert len(observation.numbers) == 4 * len(NUMBERS)
 
 
-def test_a_failed_call_measures_its_input_tokens_and_its_error_only():
-    observation = measure(**FULL, error_type="timeout")
+def test_a_failed_call_measures_its_input_and_its_error_only():
+    observation = measure(**FULL, params={"response_format": "json"}, error_type="timeout")
     assert numbers_of(observation) == {"input_tokens": 1000}
-    assert flags_of(observation) == {"error": YES, "truncated": NOT_MEASURED, "empty": NOT_MEASURED}
+    assert flags_of(observation) == dict.fromkeys(FLAGS, NOT_MEASURED) | {"error": YES, "embedded": YES}
+    assert observation.input == measure(**FULL).input
+    assert observation.output is None
     assert groups_of(observation) == set()
     assert observation.categories["error_type"] == "timeout"
     assert "finish_reason" not in observation.categories

@@ -1,6 +1,7 @@
 """Every refusal has its reason, and says nothing of what the record held."""
 
 import json
+import math
 import struct
 import traceback
 from collections.abc import Callable
@@ -9,8 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 from longshore.schemas import (
+    FEATURES,
+    FEWEST_NUMBERS,
+    MAX_DIMENSIONS,
     MAX_LABELS,
     NUMBERS,
+    STYLE,
     Mute,
     Observation,
     Reason,
@@ -252,10 +257,57 @@ def test_a_scope_key_that_is_too_long_is_refused(field: str) -> None:
         assert reason(json.dumps(SCORE | {field: "x" * MAX_KEY_BYTES}).encode()) == "key_too_long"
 
 
-@pytest.mark.parametrize("delta", [-4 * len(NUMBERS), -4, -1, 1])
-def test_an_observation_with_a_wrong_number_of_numbers_is_refused(delta: int) -> None:
-    wrong = bytes(4 * len(NUMBERS) + delta)
-    assert reason(observation(numbers=wrong), decode_observation) == "wrong_type"
+@pytest.mark.parametrize("size", [0, 4 * FEWEST_NUMBERS - 4, 4 * FEWEST_NUMBERS + 1, 4 * len(NUMBERS) - 1])
+def test_an_observation_with_a_wrong_number_of_numbers_is_refused(size: int) -> None:
+    assert reason(observation(numbers=bytes(size)), decode_observation) == "wrong_type"
+
+
+@pytest.mark.parametrize("count", range(FEWEST_NUMBERS, len(NUMBERS) + 2))
+def test_numbers_that_an_older_observation_does_not_have_are_not_measured(count: int) -> None:
+    written = struct.pack(f"<{count}f", *range(count))
+    read = struct.unpack(f"<{len(NUMBERS)}f", decode_observation(observation(numbers=written)).all_numbers())
+    assert read[:count] == tuple(range(min(count, len(NUMBERS))))
+    assert all(math.isnan(number) for number in read[count:])
+
+
+TEXT: dict[str, Any] = {"features": bytes(4 * len(FEATURES)), "tokens": 3, "style": bytes(len(STYLE))}
+VECTOR = {"vector": b"\x01\xff", "scale": 0.5, "embedder": "static-0"}
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize(
+    ("changes", "expected", "field"),
+    [
+        ({"features": bytes(4 * len(FEATURES) - 4)}, "wrong_type", "features"),
+        ({"features": bytes(4 * len(FEATURES) + 2)}, "wrong_type", "features"),
+        ({"features": "x"}, "wrong_type", "features"),
+        ({"tokens": -1}, "negative", "tokens"),
+        ({"style": bytes(len(STYLE) - 1)}, "wrong_type", "style"),
+        ({"vector": b""}, "out_of_range", "vector"),
+        ({"vector": bytes(MAX_DIMENSIONS + 1)}, "out_of_range", "vector"),
+        ({"scale": 0.0}, "out_of_range", "scale"),
+        ({"scale": math.nan}, "out_of_range", "scale"),
+        ({"scale": math.inf}, "out_of_range", "scale"),
+        ({"embedder": None}, "missing_field", "embedder"),
+    ],
+)
+def test_measures_of_a_text_that_cannot_be_are_refused(
+    side: str, changes: dict[str, Any], expected: Reason, field: str
+) -> None:
+    assert decode_observation(observation(**{side: TEXT | VECTOR}))
+    refused = refusal(observation(**{side: TEXT | VECTOR | changes}), decode_observation)
+    assert refused.reason == expected
+    assert f"{side}.{field}" in refused.detail
+
+
+@pytest.mark.parametrize("measures", [{}, TEXT, VECTOR, {"features": TEXT["features"]}])
+def test_a_text_may_be_measured_in_part(measures: dict[str, Any]) -> None:
+    assert decode_observation(observation(input=measures)).output is None
+
+
+def test_measures_of_a_later_version_may_be_longer() -> None:
+    longer = {"features": bytes(4 * len(FEATURES) + 4), "style": bytes(len(STYLE) + 9)}
+    assert decode_observation(observation(output=TEXT | longer))
 
 
 def test_an_observation_of_a_later_version_may_hold_more_numbers() -> None:

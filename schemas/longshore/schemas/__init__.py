@@ -21,9 +21,20 @@ from .alert import (
 )
 from .call import ModelCall, epoch_ms, route_of
 from .control import PRIVILEGED, Accept, Confirm, Control, Deploy, Mute, Score
-from .observation import FLAGS, GROUPS, MAX_LABEL_BYTES, MAX_LABELS, NO_ERROR, NUMBERS, Observation
+from .observation import (
+    FEWEST_NUMBERS,
+    FLAGS,
+    GROUPS,
+    MAX_LABEL_BYTES,
+    MAX_LABELS,
+    NO_ERROR,
+    NUMBERS,
+    SIGNED,
+    Observation,
+)
 from .scope import scope_key, scope_parts
 from .summary import SignalSummary, Summary
+from .text import FEATURES, MAX_DIMENSIONS, STYLE, STYLE_MARKS, STYLE_WORDS, Feature, TextMeasures
 from .wire import (
     Reason,
     Record,
@@ -39,13 +50,20 @@ from .wire import (
 )
 
 __all__ = [
+    "FEATURES",
+    "FEWEST_NUMBERS",
     "FLAGS",
     "GROUPS",
+    "MAX_DIMENSIONS",
     "MAX_LABELS",
     "MAX_LABEL_BYTES",
     "NO_ERROR",
     "NUMBERS",
     "PRIVILEGED",
+    "SIGNED",
+    "STYLE",
+    "STYLE_MARKS",
+    "STYLE_WORDS",
     "Accept",
     "Alert",
     "AlertEvidence",
@@ -55,6 +73,7 @@ __all__ = [
     "Control",
     "Deploy",
     "Example",
+    "Feature",
     "LabelShift",
     "Ledger",
     "ModelCall",
@@ -76,6 +95,7 @@ __all__ = [
     "SignalSummary",
     "Status",
     "Summary",
+    "TextMeasures",
     "Verdict",
     "VerdictKind",
     "decode",

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from .text import TextMeasures
+
 #: what `Observation.numbers` holds, in this order; fields are only ever added at the end
 NUMBERS = (
     "input_tokens",
@@ -14,9 +16,26 @@ NUMBERS = (
     "ttft_ms",
     "cost_usd",
     "cached_share",
+    # cosine of the vectors of input and output, -1 to 1
+    "relevance",
+    # share of the output's sequences of four tokens that came before in it
+    "repetition",
 )
+#: numbers that every version had: an older observation holds at least so many
+FEWEST_NUMBERS = 8
+#: smallest value of a number that can be negative; the others are amounts
+SIGNED = {"relevance": -1.0}
 #: what `Observation.flags` holds: two bits each, in this order (0 not measured, 1 no, 2 yes)
-FLAGS = ("error", "truncated", "empty")
+FLAGS = (
+    "error",
+    "truncated",
+    "empty",
+    "refusal",
+    # is the answer JSON, where JSON was asked for?
+    "json_valid",
+    # has every text a vector that should have one?
+    "embedded",
+)
 #: field groups of the coverage channel; bit k of `Observation.measured`
 GROUPS = ("tokens", "cost", "latency", "input_text", "output_text", "scores")
 #: category `error_type` of a call that succeeded
@@ -43,7 +62,7 @@ class Observation(Struct, tag_field="schema", tag="observation/1", kw_only=True,
     received: int | None = None
     #: where the call came from: topic id, partition, offset, index in the record
     source: tuple[str, int, int, int] | None = None
-    #: little-endian float32, one for every name in NUMBERS; NaN is "not measured"
+    #: little-endian float32, one for every name in NUMBERS (older ones: fewer, see FEWEST_NUMBERS); NaN: not measured
     numbers: bytes
     #: see FLAGS
     flags: Bits = 0
@@ -65,3 +84,17 @@ class Observation(Struct, tag_field="schema", tag="observation/1", kw_only=True,
     user: str | None = None
     trace_id: str | None = None
     span_id: str | None = None
+    #: what was measured of the texts; None where there is none, or nothing but white space
+    input: TextMeasures | None = None
+    output: TextMeasures | None = None
+    #: how texts were counted: features and style of different versions cannot be compared
+    text_version: str | None = None
+
+    def all_numbers(self) -> bytes:
+        """`numbers` for exactly the names in NUMBERS: NaN for those that an older observation does not have."""
+        return self.numbers if len(self.numbers) == _WIDTH else (self.numbers + _NO_NUMBERS)[:_WIDTH]
+
+
+_WIDTH = 4 * len(NUMBERS)
+#: little-endian NaN
+_NO_NUMBERS = b"\x00\x00\xc0\x7f" * len(NUMBERS)

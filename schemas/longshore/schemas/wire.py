@@ -13,9 +13,10 @@ from msgspec import Struct
 from .alert import Alert, Page
 from .call import ModelCall, epoch_ms, route_of
 from .control import Accept, Confirm, Control, Deploy, Mute, Score
-from .observation import MAX_LABELS, NUMBERS, Observation
+from .observation import FEWEST_NUMBERS, MAX_LABELS, Observation
 from .scope import MAX_KEY_BYTES, scope_key, scope_parts
 from .summary import Summary
+from .text import FEATURES, MAX_DIMENSIONS, STYLE, TextMeasures
 
 #: largest record after decompression: a call with two texts of a million tokens
 MAX_RECORD_BYTES = 8 << 20
@@ -152,8 +153,9 @@ def decode_observation(data: bytes) -> Observation:
         raise _explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("not_msgpack", str(error)) from None
-    if len(observation.numbers) < 4 * len(NUMBERS) or len(observation.numbers) % 4:
-        raise Refused("wrong_type", f"`numbers` holds {len(NUMBERS)} float32, got {len(observation.numbers)} bytes")
+    _check_floats("numbers", observation.numbers, FEWEST_NUMBERS)
+    _check_text("input", observation.input)
+    _check_text("output", observation.output)
     if len(observation.labels) > MAX_LABELS + 1:
         raise Refused("out_of_range", f"more than {MAX_LABELS} labels")
     _check_time("time", observation.time)
@@ -262,6 +264,29 @@ def _without_surrogates(value: Any) -> Any:
 def _check_time(field: str, time_ms: int) -> None:
     if not 0 <= time_ms <= MAX_TIME_MS:
         raise Refused("time_out_of_range", f"`{field}` lies outside the years 1970 to 9999")
+
+
+def _check_floats(field: str, data: bytes, fewest: int) -> None:
+    if len(data) < 4 * fewest or len(data) % 4:
+        raise Refused("wrong_type", f"`{field}` holds at least {fewest} float32, got {len(data)} bytes")
+
+
+def _check_text(field: str, text: TextMeasures | None) -> None:
+    """Lengths of what was measured of a text. Raises Refused."""
+    if text is None:
+        return
+    if text.features is not None:
+        _check_floats(f"{field}.features", text.features, len(FEATURES))
+    if text.style is not None and len(text.style) < len(STYLE):
+        raise Refused("wrong_type", f"`{field}.style` holds at least {len(STYLE)} bytes, got {len(text.style)}")
+    if text.vector is None:
+        return
+    if not 1 <= len(text.vector) <= MAX_DIMENSIONS:
+        raise Refused("out_of_range", f"`{field}.vector` holds 1 to {MAX_DIMENSIONS} bytes, got {len(text.vector)}")
+    if not 0.0 < text.scale < math.inf:
+        raise Refused("out_of_range", f"`{field}.scale` is no positive number")
+    if text.embedder is None:
+        raise Refused("missing_field", f"`{field}.embedder` is missing beside a vector")
 
 
 def _check(record: Record, arrival_ms: int | None) -> None:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from longshore.schemas import FLAGS, NUMBERS, Observation
+from longshore.schemas import FLAGS, NUMBERS, SIGNED, Observation
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -43,8 +43,7 @@ class Side:
 def side(observations: Sequence[Observation]) -> Side:
     """Read the columns of one side; the order of `observations` does not matter."""
     calls = tuple(sorted(observations, key=lambda call: (call.time, call.id)))
-    width = 4 * len(NUMBERS)
-    table = np.frombuffer(b"".join(call.numbers[:width] for call in calls), "<f4").reshape(len(calls), len(NUMBERS))
+    table = np.frombuffer(b"".join(call.all_numbers() for call in calls), "<f4").reshape(len(calls), len(NUMBERS))
     bits = np.array([call.flags for call in calls], np.int64)
     flags = {}
     for k, name in enumerate(FLAGS):
@@ -54,7 +53,7 @@ def side(observations: Sequence[Observation]) -> Side:
     numbers = {}
     for k, name in enumerate(NUMBERS):
         column = table[:, k].astype(np.float64)
-        column[~(np.isfinite(column) & (column >= 0.0))] = np.nan
+        column[~(np.isfinite(column) & (column >= SIGNED.get(name, 0.0)))] = np.nan
         if name in _OF_SUCCESS:
             column[failed] = np.nan
         numbers[name] = column

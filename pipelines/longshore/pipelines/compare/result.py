@@ -24,12 +24,14 @@ class Floors(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     cost: Relative = 0.15
     #: and the number of tool calls
     tokens: Relative = 0.20
-    #: differences of shares: error, truncated, empty, refusal, and the least for any other yes/no score
+    #: differences of shares: error, truncated, empty, refusal, valid JSON, and the least for any other yes/no score
     error: Points = 0.01
-    #: categories: total variation distance; the error type has the floor of errors
+    #: categories: total variation distance; the error type has the floor of errors. Also the share of repetition
     share: Points = 0.05
     #: difference of the mean share of cached input
     cached_share: Points = 0.10
+    #: difference of the mean cosine of input and output
+    relevance: Points = 0.05
     #: standard deviations of the values within a side
     score_sd: Relative = 0.2
 

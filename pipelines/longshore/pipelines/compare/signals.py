@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from longshore.schemas import FLAGS, NO_ERROR
+from longshore.schemas import NO_ERROR
 from longshore.schemas.call import LARGEST
 
 from .columns import Floats, Side, Texts
@@ -26,7 +26,6 @@ _CHANNELS = {
     "tool_names": "output",
     "error_type": "error",
     "input_language": "input",
-    "input_script": "input",
 }
 _YES = frozenset({"yes", "true", "pass", "passed", "1"})
 _NO = frozenset({"no", "false", "fail", "failed", "0"})
@@ -59,8 +58,16 @@ _NUMBERS = {
     "ttft_ms": _Number("latency", "ms", "ttft", "lower"),
     "cost_usd": _Number("cost", "USD", "cost", "lower", offset=1e-6),
     "cached_share": _Number("cost", "share", "cached_share", offset=None),
+    "relevance": _Number("output", "cosine", "relevance", offset=None),
+    "repetition": _Number("quality", "share", "share", "lower", offset=None),
 }
-_FLAG_CHANNELS = {"error": "error", "truncated": "quality", "empty": "quality"}
+_FLAG_CHANNELS: dict[str, tuple[str, Better]] = {
+    "error": ("error", "lower"),
+    "truncated": ("quality", "lower"),
+    "empty": ("quality", "lower"),
+    "refusal": ("quality", "lower"),
+    "json_valid": ("quality", "higher"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +138,9 @@ def _number(
 
 
 def _flags(base: Side, candidate: Side, floors: Floors) -> Iterator[Signal]:
-    for name in FLAGS:
+    for name, (channel, better) in _FLAG_CHANNELS.items():
         columns = base.flags[name], candidate.flags[name]
-        yield Signal(name, _FLAG_CHANNELS.get(name, "quality"), "share", "yes_no", "lower", floors.error, *columns)
+        yield Signal(name, channel, "share", "yes_no", better, floors.error, *columns)
 
 
 def _scores(base: Side, candidate: Side, settings: CompareSettings) -> Iterator[Signal]:

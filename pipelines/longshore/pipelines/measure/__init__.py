@@ -1,6 +1,19 @@
-"""`ModelCall` to `Observation`: numbers, categories, labels, price and hashes. The text of a call ends here."""
+"""`ModelCall` to `Observation`: numbers, categories, labels, price, hashes, text measures. The text itself ends here."""
 
-from .measurer import Measurer, MeasureSettings, Redactor
+from .embed import EmbedderError, EmbedderSettings
+from .measurer import Arrival, Measurer, MeasureSettings, Redactor
 from .pricing import PRICE_SOURCE, price_usd
+from .texts import COUNTED, TextSettings
 
-__all__ = ["PRICE_SOURCE", "MeasureSettings", "Measurer", "Redactor", "price_usd"]
+__all__ = [
+    "COUNTED",
+    "PRICE_SOURCE",
+    "Arrival",
+    "EmbedderError",
+    "EmbedderSettings",
+    "MeasureSettings",
+    "Measurer",
+    "Redactor",
+    "TextSettings",
+    "price_usd",
+]

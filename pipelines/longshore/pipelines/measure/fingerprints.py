@@ -27,10 +27,10 @@ def short_hash(canonical: bytes) -> str:
 
 
 def canonical_text(text: str) -> bytes:
-    """UTF-8 of the text in NFC: the same bytes however the sender composed its accents."""
+    """UTF-8 of the text in NFC: the same bytes however the sender composed its accents. Lone surrogates are kept."""
     if text.isascii():
         return text.encode()
-    return unicodedata.normalize("NFC", text).encode()
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
 
 
 def canonical_json(value: Any) -> bytes:

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from struct import Struct as Layout
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from longshore.schemas import (
     MAX_LABEL_BYTES,
@@ -19,10 +19,12 @@ from longshore.schemas import (
     route_of,
     scope_key,
 )
-from msgspec import Struct
+from msgspec import Struct, field
 
+from .embed import EmbedderSettings
 from .fingerprints import KeyedHash, canonical_json, canonical_names, canonical_text, id_hash, short_hash
 from .pricing import PRICE_SOURCE, price_usd
+from .texts import CallTexts, Texts, TextSettings
 
 Redactor: TypeAlias = Callable[[str], str]
 
@@ -37,6 +39,9 @@ SCOPES_KEPT = 4096
 
 _NAN = math.nan
 _layout = Layout(f"<{len(NUMBERS)}f")
+#: what a failed call measures of NUMBERS after the first
+_ONLY_INPUT = (_NAN,) * (len(NUMBERS) - 1)
+_YES_NO = {None: 0, False: 1, True: 2}
 # lower-case finish reasons of an answer that was cut off: OpenAI, Anthropic, Gemini (also its enum as text), Mistral
 _CUT_OFF = frozenset(
     {
@@ -72,6 +77,18 @@ class MeasureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     key: str = ""
     #: price calls that bring no cost of their own
     price: bool = True
+    text: TextSettings = field(default_factory=TextSettings)
+    embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
+
+
+class Arrival(NamedTuple):
+    """A call to be measured, and how it came."""
+
+    call: ModelCall
+    #: when the record that brought it was written, epoch milliseconds
+    received_ms: int | None = None
+    #: topic id, partition, offset, index in the record
+    source: tuple[str, int, int, int] | None = None
 
 
 def unredacted(text: str) -> str:
@@ -80,27 +97,52 @@ def unredacted(text: str) -> str:
 
 
 class Measurer:
-    """Measures calls.
+    """Measures calls, one batch after the other: not for two threads at once.
 
-    `redact` sees every label, tenant and error type whole, before it is cut; what it raises is not caught.
+    `redact` sees every label, tenant and error type whole, before it is cut; what it raises is not caught. Making one
+    loads the embedder and raises EmbedderError where that fails.
     """
 
     def __init__(self, settings: MeasureSettings, *, redact: Redactor = unredacted) -> None:
         self._settings = settings
         self._redact = redact
+        self._texts = Texts(settings.text, settings.embedder)
         self._scope_key = lru_cache(SCOPES_KEPT)(scope_key)
         self._input_hash = KeyedHash(settings.key, "input")
         self._session_hash = KeyedHash(settings.key, "session")
         self._user_hash = KeyedHash(settings.key, "user")
+
+    @property
+    def waits(self) -> bool:
+        """May measuring wait for an embedder, so that an event loop should leave it to a thread?"""
+        return self._texts.waits
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What could not be measured whole so far: see `texts.COUNTED`."""
+        return self._texts.counts
 
     def measure(
         self, call: ModelCall, *, received_ms: int | None = None, source: tuple[str, int, int, int] | None = None
     ) -> Observation:
         """Measure a call that `decode` accepted.
 
-        `received_ms`: when the record that brought it was written, epoch milliseconds. `source`: topic id, partition,
-        offset, index in the record. The same call and settings always give the same observation.
+        `received_ms`, `source`: see Arrival. The same call and settings always give the same observation.
         """
+        return self.measure_batch([Arrival(call, received_ms, source)])[0]
+
+    def measure_batch(self, arrivals: Sequence[Arrival]) -> list[Observation]:
+        """Measure calls in their order; their texts go to the embedder together."""
+        texts = self._texts.measure([arrival.call for arrival in arrivals])
+        return [self._observation(*arrival, text) for arrival, text in zip(arrivals, texts, strict=True)]
+
+    def _observation(
+        self,
+        call: ModelCall,
+        received_ms: int | None,
+        source: tuple[str, int, int, int] | None,
+        texts: CallTexts,
+    ) -> Observation:
         time_ms = epoch_ms(call.time)
         cost_usd, cost_source = self._cost(call, time_ms)
         priced = cost_source is not None
@@ -109,6 +151,8 @@ class Measurer:
             cost_usd, cost_source = _NAN, None
         tenant = call.tenant if self._settings.tenant_in_scope else None
         categories = self._categories(call)
+        if texts.input_language is not None:
+            categories["input_language"] = texts.input_language
         input_hash = self._hash_prompt(call, categories)
         return Observation(
             id=clean(call.id, MAX_ID_BYTES),
@@ -117,8 +161,8 @@ class Measurer:
             scope=self._scope_key(tenant, call.app, call.env, route_of(call)),
             received=received_ms,
             source=source,
-            numbers=_numbers(call, cost_usd),
-            flags=_flags(call),
+            numbers=_numbers(call, cost_usd, texts),
+            flags=_flags(call, texts),
             measured=_measured(call, priced),
             categories=categories,
             tools=_tools(call),
@@ -130,6 +174,9 @@ class Measurer:
             user=None if call.user is None else self._user_hash.of(call.user.encode()),
             trace_id=None if call.trace_id is None else clean(call.trace_id, MAX_ID_BYTES),
             span_id=None if call.span_id is None else clean(call.span_id, MAX_ID_BYTES),
+            input=texts.input,
+            output=texts.output,
+            text_version=self._texts.version if texts.input or texts.output else None,
         )
 
     def _cost(self, call: ModelCall, time_ms: int) -> tuple[float, str | None]:
@@ -199,11 +246,11 @@ def clean(text: str, most_bytes: int = MAX_LABEL_BYTES) -> str:
     return text.encode()[:most_bytes].decode("utf-8", "ignore")
 
 
-def _numbers(call: ModelCall, cost_usd: float) -> bytes:
+def _numbers(call: ModelCall, cost_usd: float, texts: CallTexts) -> bytes:
     """Pack NUMBERS; `cost_usd` is NaN where it is not measured."""
     input_tokens = call.input_tokens
     if call.error_type is not None:
-        return _layout.pack(_nan(input_tokens), _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN)
+        return _layout.pack(_nan(input_tokens), *_ONLY_INPUT)
     if call.tools or call.tool_calls is not None:
         tool_calls: float = len(call.tool_calls or ())
     else:
@@ -220,6 +267,8 @@ def _numbers(call: ModelCall, cost_usd: float) -> bytes:
         _NAN if call.cached else _nan(call.ttft_ms),
         cost_usd,
         cached_share,
+        texts.relevance,
+        texts.repetition,
     )
 
 
@@ -227,11 +276,12 @@ def _nan(value: float | None) -> float:
     return _NAN if value is None else value
 
 
-def _flags(call: ModelCall) -> int:
-    """Pack FLAGS: error, then truncated and empty, which only successful calls have."""
+def _flags(call: ModelCall, texts: CallTexts) -> int:
+    """Pack FLAGS: error and embedded, and between them what only successful calls have."""
+    flags = _YES_NO[texts.embedded] << 10
     if call.error_type is not None:
-        return 2
-    flags = 1
+        return flags | 2
+    flags |= 1 | _YES_NO[texts.refused] << 6 | _YES_NO[texts.json_valid] << 8
     if call.finish_reason:
         flags |= (2 if call.finish_reason.lower() in _CUT_OFF else 1) << 2
     text = call.output_text

@@ -10,7 +10,7 @@ from ..watch.signals import CATEGORICAL
 
 #: score names of one scope that are kept
 MAX_SCORES = 8
-#: 90 bytes a call
+#: 102 bytes a call
 ROW = np.dtype(
     [
         ("time", "<i8"),
@@ -21,7 +21,7 @@ ROW = np.dtype(
         ("scores", "<f4", (MAX_SCORES,)),
     ]
 )
-#: calls kept over all scopes: 2 million x 90 bytes = 180 MB, at most half as much again while arrays grow; beyond it
+#: calls kept over all scopes: 2 million x 102 bytes = 204 MB, at most half as much again while arrays grow; beyond it
 #: the scope with the most keeps every second of its calls, old and new
 MAX_CALLS = 2_000_000
 #: scopes kept: 20,000 x about 5 KB (dictionaries and the smallest array) = 100 MB; calls of later ones are only counted
@@ -66,9 +66,8 @@ class Track:
         self.seen += len(calls)
         calls = calls[first :: self.stride]
         rows = np.repeat(_BLANK, len(calls))
-        width = 4 * len(NUMBERS)
         rows["time"] = [call.time for call in calls]
-        rows["numbers"] = np.frombuffer(b"".join([c.numbers[:width] for c in calls]), "<f4").reshape(len(calls), -1)
+        rows["numbers"] = np.frombuffer(b"".join([c.all_numbers() for c in calls]), "<f4").reshape(len(calls), -1)
         rows["flags"] = [call.flags for call in calls]
         rows["measured"] = [call.measured for call in calls]
         before = sum(map(len, self.values))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from longshore.detectors import hash64
 from longshore.detectors.base import Evidence
 from longshore.detectors.river import RiverDetector
-from longshore.schemas import GROUPS, NUMBERS, Observation, Score
+from longshore.schemas import GROUPS, NUMBERS, SIGNED, Observation, Score
 
 from .bank import Bank, Place
 from .layout import Batch
@@ -26,6 +26,8 @@ from .signals import (
 )
 
 INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")
+#: amounts are not negative
+LOWEST = np.array([SIGNED.get(name, 0.0) for name in NUMBERS], np.float32)
 #: combinations of labels are kept this much longer than the ring of calls: what a batch may look ahead
 LOOK_AHEAD_CALLS = 8192
 #: evaluator of a score that came inside its call
@@ -91,12 +93,12 @@ class Encoder:
 
     def _arrays(self, entries: list[Entry], slots: npt.NDArray[np.int64]) -> Batch:
         n = len(entries)
-        width = 4 * len(NUMBERS)
         absent = np.full(len(NUMBERS), np.nan, "<f4").tobytes()
         calls = [entry.observation for entry in entries]
-        raw = np.frombuffer(b"".join([o.numbers[:width] if o is not None else absent for o in calls]), "<f4")
-        # all of them are amounts: anything else is a mistake of who measured, and would spoil the regressions for ever
-        raw = np.where(np.isfinite(raw) & (raw >= 0.0), raw, np.nan).reshape(n, len(NUMBERS))
+        raw = np.frombuffer(b"".join([o.all_numbers() if o is not None else absent for o in calls]), "<f4")
+        raw = raw.reshape(n, len(NUMBERS))
+        # anything below is a mistake of who measured, and would spoil the regressions for ever
+        raw = np.where(np.isfinite(raw) & (raw >= LOWEST), raw, np.nan)
         numbers = np.full((n, NUMERIC_COLUMNS), np.nan)
         numbers[:, : len(NUMERIC)] = raw[:, self._columns]
         tokens = raw[:, [OUTPUT_TOKENS, INPUT_TOKENS]]

@@ -52,7 +52,7 @@ def _relative(name: str, channel: ChannelName, unit: str, floor: float, source: 
     return Signal(name, channel, "numeric", unit, floor, "relative", None, scale, NUMBERS.index(source or name))
 
 
-#: three times the latency or the cost; 20 points more errors, truncated or empty answers
+#: three times the latency or the cost; 20 points more errors, refusals, truncated or empty answers
 SEVERE_FACTOR, SEVERE_POINTS = 2.0, 0.20
 NUMERIC = (
     _relative("input_tokens", "input", "tokens", 0.20),
@@ -65,11 +65,18 @@ NUMERIC = (
     replace(_relative("cost_usd", "cost", "USD", 0.15, scale=1e-6), severe=SEVERE_FACTOR),
     replace(_relative("cost_given_tokens", "cost", "ratio", 0.15, "cost_usd", 1e-6), given_tokens=True),
     Signal("cached_share", "cost", "numeric", "share", 0.10, column=NUMBERS.index("cached_share")),
+    Signal("relevance", "output", "numeric", "cosine", 0.2, "sd", column=NUMBERS.index("relevance")),
+    Signal("repetition", "quality", "numeric", "share", 0.05, column=NUMBERS.index("repetition")),
 )
+#: those of FLAGS, in its order, then one for every field group
 BINARY = (
     Signal("error", "error", "binary", "share", 0.01, severe=SEVERE_POINTS),
     Signal("truncated", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
     Signal("empty", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
+    Signal("refusal", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
+    # no severe floor: those are for increases, and here a decrease is bad
+    Signal("json_valid", "quality", "binary", "share", 0.01),
+    Signal("embedded", "coverage", "binary", "share", NEVER),
     *(Signal(f"coverage.{group}", "coverage", "binary", "share", NEVER) for group in GROUPS),
 )
 #: what served a call and what shaped it; `model_requested`, `app_version` and `sample_rate` are labels only
@@ -88,6 +95,7 @@ CATEGORICAL = (
     Signal("finish_reason", "output", "categorical", "share", 0.05),
     Signal("tool_names", "output", "categorical", "share", 0.05),
     Signal("error_type", "error", "categorical", "share", 0.01, severe=SEVERE_POINTS),
+    Signal("input_language", "input", "categorical", "share", 0.05),
     *(Signal(name, "identity", "categorical", "share", NEVER) for name in IDENTITY),
 )
 #: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out
