@@ -3,13 +3,13 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from .kafka.settings import KafkaSettings
-from .measure import MeasureSettings
+from .measure import EmbedderSettings, MeasureSettings, TextSettings
 from .notify.settings import SECRETS as SINK_SECRETS
 from .notify.settings import NotifySettings, wrong_field
 from .watch.settings import (
@@ -43,6 +43,8 @@ class PrivacySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     key: str = ""
     #: file that holds the key
     key_file: str | None = None
+    #: texts with fewer tokens get neither style counts nor a vector: of a short text both can give words away
+    min_tokens: Annotated[int, Meta(ge=0)] = 0
 
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +70,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     signals: dict[str, SignalSettings] = field(default_factory=dict)
     watch: WatchSettings = field(default_factory=WatchSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    text: TextSettings = field(default_factory=TextSettings)
+    embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
     price: PriceSettings = field(default_factory=PriceSettings)
     dead_letters: DeadLetterSettings = field(default_factory=DeadLetterSettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
@@ -97,7 +101,14 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 key = Path(self.privacy.key_file).read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"privacy.key_file: {error}") from None
-        return MeasureSettings(tenant_in_scope=self.scope.tenant, key=key, price=self.price.table)
+        return MeasureSettings(
+            tenant_in_scope=self.scope.tenant,
+            key=key,
+            price=self.price.table,
+            text=self.text,
+            min_tokens=self.privacy.min_tokens,
+            embedder=self.embedder,
+        )
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Config:
@@ -216,6 +227,8 @@ def _check(config: Config, where: str) -> None:
     weights = msgspec.structs.asdict(config.channels)
     if sum(weights.values()) <= 0:
         raise ConfigError(f"{where}: channels: at least one channel needs a weight")
+    if config.embedder.backend == "sentence-transformers" and not config.embedder.model:
+        raise ConfigError(f"{where}: embedder.model: sentence-transformers needs the name or the folder of a model")
     Signals(config.engine())
 
 

@@ -1,4 +1,4 @@
-"""What is measured of the text of a call: readable features, counts over a fixed vocabulary, a vector; no word of it."""
+"""What is measured of a text of a call: readable features, counts over a fixed vocabulary, a vector; no word of it."""
 
 from typing import Annotated, NamedTuple
 
@@ -57,10 +57,10 @@ STYLE_MARKS = (
     *("other script", "greek", "cyrillic", "hebrew", "arabic", "devanagari", "thai", "hangul", "kana", "han"),
 )
 _LISTED = (
-    "the of and to in is that it for as was with be by on not this are or at from have but an they you which we their one "
-    "has there if more when will would who so no can i a my me your our its these what how some any all also into than "
-    "then such other most may might could should do don't about up over only just like however here help please sure "
-    "sorry important example use using make need each first while because through well let many both overall "
+    "the of and to in is that it for as was with be by on not this are or at from have but an they you which we their "
+    "one has there if more when will would who so no can i a my me your our its these what how some any all also into "
+    "than then such other most may might could should do don't about up over only just like however here help please "
+    "sure sorry important example use using make need each first while because through well let many both overall "
     "additionally ensure including time",
     "el la de que y en un una los las del por con para se es",
     "le les des et est pour qui dans pas vous je",

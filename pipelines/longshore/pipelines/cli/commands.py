@@ -2,9 +2,12 @@
 
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import click
+from longshore.pipelines.measure import EmbedderError
 
+from .common import fail
 from .compare import compare
 from .config import check_config
 from .demo import demo
@@ -28,6 +31,13 @@ class Commands(click.Group):
             command: click.Command = getattr(import_module(f".{cmd_name}", __package__), cmd_name)
             return command
         return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command named; an embedder that is not to be had ends it with what is missing."""
+        try:
+            return super().invoke(ctx)
+        except EmbedderError as error:
+            fail(str(error))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

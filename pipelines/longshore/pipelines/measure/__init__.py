@@ -1,4 +1,4 @@
-"""`ModelCall` to `Observation`: numbers, categories, labels, price, hashes, text measures. The text itself ends here."""
+"""`ModelCall` to `Observation`: numbers, categories, labels, price, hashes, text measures. The text ends here."""
 
 from .embed import EmbedderError, EmbedderSettings
 from .measurer import Arrival, Measurer, MeasureSettings, Redactor

@@ -78,6 +78,8 @@ class MeasureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: price calls that bring no cost of their own
     price: bool = True
     text: TextSettings = field(default_factory=TextSettings)
+    #: texts with fewer tokens get neither style counts nor a vector
+    min_tokens: int = 0
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
 
 
@@ -106,7 +108,7 @@ class Measurer:
     def __init__(self, settings: MeasureSettings, *, redact: Redactor = unredacted) -> None:
         self._settings = settings
         self._redact = redact
-        self._texts = Texts(settings.text, settings.embedder)
+        self._texts = Texts(settings.text, settings.embedder, settings.min_tokens)
         self._scope_key = lru_cache(SCOPES_KEPT)(scope_key)
         self._input_hash = KeyedHash(settings.key, "input")
         self._session_hash = KeyedHash(settings.key, "session")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -26,12 +26,10 @@ COUNTED = (
 
 
 class TextSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How texts are read."""
+    """`[text]`: how texts are read."""
 
-    #: characters that are read of a text, from its beginning
+    #: characters that are read and embedded of a text, from its beginning
     max_chars: Annotated[int, Meta(ge=100, le=1_000_000)] = 8000
-    #: texts with fewer tokens get neither style counts nor a vector: both of a short text can give words away
-    min_tokens: Annotated[int, Meta(ge=0)] = 0
 
 
 @dataclass(slots=True)
@@ -68,11 +66,12 @@ class _Side:
 class Texts:
     """Measures the texts of calls, one batch after the other: not for two threads at once.
 
+    Texts with fewer than `min_tokens` get neither style counts nor a vector: of a short text both can give words away.
     Raises EmbedderError where the embedder cannot be made.
     """
 
-    def __init__(self, settings: TextSettings, embedder: EmbedderSettings) -> None:
-        self._settings, self._choice = settings, embedder
+    def __init__(self, settings: TextSettings, embedder: EmbedderSettings, min_tokens: int) -> None:
+        self._settings, self._choice, self._min_tokens = settings, embedder, min_tokens
         self._embedder = make_embedder(embedder)
         self._reader = TextReader(settings.max_chars)
         self._refused = self._not_embedded = 0
@@ -115,7 +114,7 @@ class Texts:
             side.reading = self._reader.read(text)
             if side.reading is None:
                 return None
-            if side.reading.tokens < self._settings.min_tokens:
+            if side.reading.tokens < self._min_tokens:
                 return side
             side.text = text[: self._settings.max_chars]
         if given is not None:

@@ -1,9 +1,9 @@
-"""Distil the static table from all-MiniLM-L6-v2: `python -m longshore.pipelines.measure.embed.build MODEL_FOLDER [INTO]`.
+"""Distil the static table from all-MiniLM-L6-v2: `python -m longshore.pipelines.measure.embed.build FOLDER [INTO]`.
 
 Every vocabulary item is read by the model by itself, between the marks of a sentence; its vector is the model's. Then
-principal components over the items (most variance first), weights that make frequent items count less (Arora, Liang, Ma
-2017; the vocabulary is in order of frequency, Zipf's law gives the rest), and eight bits a number. The model is computed
-here in float64, so that the rounding to eight bits comes out the same on any machine.
+principal components over the items (most variance first), weights that make frequent items count less (Arora, Liang,
+Ma 2017; the vocabulary is in order of frequency, Zipf's law gives the rest), and eight bits a number. The model is
+computed here in float64, so that the rounding to eight bits comes out the same on any machine.
 """
 
 import hashlib
@@ -86,7 +86,8 @@ def sentence_vectors(weights: Weights, ids: npt.NDArray[np.int64]) -> Floats:
         inner = inner * 0.5 * (1.0 + erf(inner / np.sqrt(2.0)))
         x = _normed(x + _linear(inner, weights, f"{at}output.dense"), weights, f"{at}output.LayerNorm")
     mean = x.mean(axis=1)
-    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    unit: Floats = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    return unit
 
 
 def distil(vectors: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:

@@ -1,7 +1,7 @@
 """WordPiece as BERT's uncased models use it (Devlin et al. 2019; Schuster, Nakajima 2012), compiled.
 
-A text becomes words: accents and control characters are dropped, white space separates, punctuation and ideographs stand
-alone. A word becomes the longest items of the vocabulary from left to right, or `[UNK]`.
+A text becomes words: accents and control characters are dropped, white space separates, punctuation and ideographs
+stand alone. A word becomes the longest items of the vocabulary from left to right, or `[UNK]`.
 """
 
 import unicodedata
@@ -64,7 +64,7 @@ def longest_item(word: npt.NDArray[np.uint32], start: int, vocabulary: Vocabular
         state = step(state, word[at])
         slot = place(vocabulary.keys, final(state))
         if vocabulary.keys[slot] != np.uint64(0):
-            found, end = np.int64(vocabulary.ids[slot]), at + 1
+            found, end = int(vocabulary.ids[slot]), at + 1
     return found, end
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-#: code points with an entry of their own: planes 0 and 1. Beyond them lie ideographs (planes 2 and 3), tags and
+#: code points with an entry of their own: planes 0 and 1. Beyond lie ideographs (planes 2 and 3), tags and
 #: variation selectors (plane 14), private use, and nothing
 TABLE = 0x20000
-#: code points that may have a lower case of another code point, for counting words: Latin, Greek, Cyrillic, Armenian ...
+#: code points whose lower case counts as the same word: Latin, Greek, Cyrillic, Armenian ...
 LOWER = 0x2000
 
 LETTER, NUMBER, SPACE, BREAK, MARK, ACCENT, UPPER, PUNCTUATION, IDEOGRAPH, CONTROL, ALONE, EMOJI = (

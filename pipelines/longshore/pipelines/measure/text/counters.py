@@ -17,6 +17,7 @@ Codes = npt.NDArray[np.uint32]
 Kinds = npt.NDArray[np.uint16]
 Counts = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
+Meanings = npt.NDArray[np.int64]
 
 #: counters of words, characters and marks; of tokens and of sequences that came before; of refusals (was there one, and
 #: the numbers of the words that ended the last "I cannot" and the last "sorry")

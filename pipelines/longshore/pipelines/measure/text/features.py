@@ -1,4 +1,4 @@
-"""The readable features of a text, from the counts of a scan. What each means stands in `longshore.schemas.FEATURES`."""
+"""The readable features of a text, from the counts of a scan. `longshore.schemas.FEATURES` says what each means."""
 
 import math
 

@@ -19,6 +19,7 @@ from .counters import (
     Counts,
     Hashes,
     Kinds,
+    Meanings,
     ends_line,
     is_space,
     run_of,
@@ -124,7 +125,7 @@ def read_line_start(codes: Codes, kinds: Kinds, at: int, counts: Counts, hashes:
     elif code == TICK and run >= 3:
         counts[_FENCE] += 1
         length = run
-    elif (code == DASH or code == STAR or code == UNDER) and run >= 3 and ends_line(kinds, at + run):
+    elif code in (DASH, STAR, UNDER) and run >= 3 and ends_line(kinds, at + run):
         counts[_RULE] += 1
         length = run
     elif code == GREATER and is_space(kinds, at + 1):
@@ -205,17 +206,11 @@ def read_stop(codes: Codes, kinds: Kinds, at: int, counts: Counts) -> int:
         counts[_COLON_END] += ends_line(kinds, at + 1)
         counts[_COLON_BOLD] += at + 2 < len(codes) and codes[at + 1] == STAR and codes[at + 2] == STAR
         return 1
-    counts[QUESTIONS] += code == QUERY or code == FULL_QUERY
+    counts[QUESTIONS] += code in (QUERY, FULL_QUERY)
     if code == DOT:
         length = run_of(codes, at)
     end = at + length
-    while end < len(codes) and (
-        codes[end] == CLOSE
-        or codes[end] == QUOTE
-        or codes[end] == CLOSING_QUOTE
-        or codes[end] == CURLY
-        or codes[end] == STAR
-    ):
+    while end < len(codes) and codes[end] in (CLOSE, QUOTE, CLOSING_QUOTE, CURLY, STAR):
         end += 1
     counts[SENTENCES] += code >= FULL_STOP or is_space(kinds, end)
     return length
@@ -224,25 +219,24 @@ def read_stop(codes: Codes, kinds: Kinds, at: int, counts: Counts) -> int:
 @kernel
 def is_stop(code: np.uint32) -> bool:
     """Is it a sign that `read_stop` knows?"""
-    if code < FULL_STOP:
-        return code == DOT or code == COMMA or code == COLON or code == BANG or code == QUERY or code == ELLIPSIS
-    return code == FULL_STOP or code == FULL_BANG or code == FULL_QUERY
+    found: bool = code in (DOT, COMMA, COLON, BANG, QUERY, ELLIPSIS, FULL_STOP, FULL_BANG, FULL_QUERY)
+    return found
 
 
 @kernel
 def read_sign(
-    codes: Codes, kinds: Kinds, at: int, counts: Counts, hashes: Hashes, keys: Hashes, meanings: Hashes
+    codes: Codes, kinds: Kinds, at: int, counts: Counts, hashes: Hashes, keys: Hashes, meanings: Meanings
 ) -> int:
     """Anything that is neither word, number nor white space: the place after it."""
     code, length, entry = codes[at], 1, -1
     prose = kinds[at] & PUNCTUATION != 0
-    if code == STAR or code == UNDER:
+    if code in (STAR, UNDER):
         prose = False
         if at + 1 < len(codes) and codes[at + 1] == code:
             length, entry = 2, (_BOLD if code == STAR else _BOLD_LINE)
             counts[MARKUP] += 1
             counts[_BOLD_COLON] += code == STAR and at + 2 < len(codes) and codes[at + 2] == COLON
-    elif code == TICK or code == PIPE:
+    elif code in (TICK, PIPE):
         prose = False
         counts[MARKUP] += 1
     elif code == HASH:
@@ -259,7 +253,7 @@ def read_sign(
     sign = final(step(START, code))
     take_token(counts, hashes, sign + np.uint64(length))
     if entry < 0:
-        entry = np.int64(meanings[place(keys, sign)]) & ENTRY_BITS
+        entry = int(meanings[place(keys, sign)]) & ENTRY_BITS
         if entry != NO_ENTRY:
             entry += FIRST_STYLE
         else:

@@ -22,6 +22,7 @@ from .counters import (
     Counts,
     Hashes,
     Kinds,
+    Meanings,
     hashes_for,
 )
 from .features import features_of
@@ -129,7 +130,7 @@ def _measure(
     counts: Counts,
     hashes: Hashes,
     keys: Hashes,
-    meanings: Hashes,
+    meanings: Meanings,
     features: npt.NDArray[np.float32],
     style: npt.NDArray[np.uint8],
 ) -> None:

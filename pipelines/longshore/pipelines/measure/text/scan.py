@@ -40,6 +40,7 @@ from .counters import (
     Counts,
     Hashes,
     Kinds,
+    Meanings,
     take_token,
 )
 from .hashing import START, chain, final, place, step
@@ -118,7 +119,7 @@ def contraction(codes: Codes, kinds: Kinds, at: int) -> int:
 @kernel
 def count_shape(kinds: Kinds, start: int, letters: int, uppers: int, counts: Counts) -> None:
     """Count the letters of a word that begins at `start`, by script and case."""
-    script = np.int64(kinds[start]) >> SCRIPT_SHIFT
+    script = int(kinds[start]) >> SCRIPT_SHIFT
     counts[LETTERS] += letters
     counts[UPPERS] += uppers
     counts[FIRST_SCRIPT + script] += letters
@@ -133,7 +134,7 @@ def count_shape(kinds: Kinds, start: int, letters: int, uppers: int, counts: Cou
 
 @kernel
 def read_word(
-    codes: Codes, kinds: Kinds, at: int, counts: Counts, hashes: Hashes, keys: Hashes, meanings: Hashes
+    codes: Codes, kinds: Kinds, at: int, counts: Counts, hashes: Hashes, keys: Hashes, meanings: Meanings
 ) -> int:
     """A word, its contraction included: the place after it."""
     start, state, letters, uppers = at, START, 0, 0
@@ -173,7 +174,7 @@ def read_word(
 
 @kernel
 def know_word(
-    counts: Counts, hashes: Hashes, keys: Hashes, meanings: Hashes, stem: np.uint64, whole: np.uint64
+    counts: Counts, hashes: Hashes, keys: Hashes, meanings: Meanings, stem: np.uint64, whole: np.uint64
 ) -> None:
     """Count a word by its hash (`whole`: with its contraction), and what it says of language and refusal."""
     counts[WORDS] += 1
@@ -186,7 +187,7 @@ def know_word(
     at = place(keys, whole)
     if keys[at] != whole and whole != stem:
         at = place(keys, stem)
-    meaning = np.int64(meanings[at])
+    meaning = int(meanings[at])
     if meaning & ENTRY_BITS != NO_ENTRY:
         counts[FIRST_STYLE + (meaning & ENTRY_BITS)] += 1
     attributes = meaning >> ATTRIBUTE_SHIFT
@@ -206,7 +207,7 @@ def know_word(
 
 @kernel
 def look_for_refusal(
-    counts: Counts, hashes: Hashes, keys: Hashes, meanings: Hashes, word: np.uint64, attributes: int
+    counts: Counts, hashes: Hashes, keys: Hashes, meanings: Meanings, word: np.uint64, attributes: int
 ) -> None:
     """Does this word complete a refusal? See `lexicon`."""
     now = counts[WORDS]
@@ -220,7 +221,7 @@ def look_for_refusal(
         phrase = word
         for back in range(1, LONGEST_PHRASE):
             phrase = chain(phrase, hashes[LAST_WORDS + 3 - back])
-            kind = np.int64(meanings[place(keys, phrase)]) >> ATTRIBUTE_SHIFT
+            kind = int(meanings[place(keys, phrase)]) >> ATTRIBUTE_SHIFT
             if kind & REFUSES != 0:
                 counts[REFUSED] = 1
             if kind & CANNOT != 0:
@@ -228,7 +229,7 @@ def look_for_refusal(
 
 
 @kernel
-def scan(codes: Codes, kinds: Kinds, counts: Counts, hashes: Hashes, keys: Hashes, meanings: Hashes) -> None:
+def scan(codes: Codes, kinds: Kinds, counts: Counts, hashes: Hashes, keys: Hashes, meanings: Meanings) -> None:
     """Count a prepared text into `counts`; `hashes` is used up."""
     counts[:] = 0
     size = 2
