@@ -65,7 +65,7 @@ from .marks import CURLY, read_breaks, read_line_start, read_number, read_sign, 
 LONGEST_WORD = 40
 LONG_WORD = 12
 #: words in which a refusal is looked for, and how many may lie between its halves
-REFUSAL_WORDS, CLAUSE_WORDS, SORRY_WORDS = 120, 6, 2
+REFUSAL_WORDS, CLAUSE_WORDS, SORRY_WORDS = 120, 4, 2
 
 _CAPITALISED, _CAPITALS, _LONG, _SCRIPT = (
     PLACES[name] for name in ("Capitalised word", "CAPITAL word", "word of 12 letters", "other script")
