@@ -21,7 +21,7 @@ PIP_INSTALL = $(PY) -m pip install --quiet --editable
 .PHONY: help chaos demo kafka test test-embeddings browser broker lint format schemas table bench install clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(RUN) ## simulated traffic with known causes, and the incidents that longshore makes of it
 	$(VENV)/bin/longshore demo
