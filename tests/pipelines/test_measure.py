@@ -95,7 +95,7 @@ def test_a_bare_call_measures_no_number_and_no_group():
 def test_a_failed_call_measures_its_input_and_its_error_only():
     observation = measure(**FULL, params={"response_format": "json"}, error_type="timeout")
     assert numbers_of(observation) == {"input_tokens": 1000}
-    assert flags_of(observation) == dict.fromkeys(FLAGS, NOT_MEASURED) | {"error": YES, "embedded": YES}
+    assert flags_of(observation) == dict.fromkeys(FLAGS, NOT_MEASURED) | {"error": YES, "coverage.vectors": YES}
     assert observation.input == measure(**FULL).input
     assert observation.output is None
     assert groups_of(observation) == set()

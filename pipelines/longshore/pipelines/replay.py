@@ -66,6 +66,8 @@ class Result:
     #: late, duplicate_id ... over all scopes
     left_out: Counter[str] = field(default_factory=Counter)
     dropped_scopes: int = 0
+    #: what of the texts could not be measured: see `measure.COUNTED`
+    unmeasured: dict[str, int] = field(default_factory=dict)
     ledger: Ledger | None = None
 
     def incidents(self) -> list[Incident]:
@@ -108,7 +110,13 @@ class Replay:
         """Take records of a partition in order (a file is one); refused ones are counted."""
         stream = iter(records)
         while batch := list(islice(stream, BATCH)):
-            self._step([record for record in map(self._measured, batch) if record is not None], partition)
+            for record in batch:
+                if isinstance(record, Reject):
+                    self._refuse(record)
+            accepted = (record for record in batch if not isinstance(record, Reject))
+            measured: list[Record] = list(self._measurer.measure_all(accepted))
+            self._count(measured)
+            self._step(measured, partition)
 
     def finish(self) -> Result:
         """Merge alerts by (time, scope, sequence), let the gate decide, and close the books."""
@@ -119,6 +127,7 @@ class Replay:
         if result.last_time is not None:
             result.pages += self._gate.advance(result.last_time)
         result.ledger = self._gate.ledger()
+        result.unmeasured = self._measurer.counts
         for engine in self._engines.values():
             result.scopes += len(engine.scopes) + engine.dropped
             result.dropped_scopes += engine.dropped
@@ -127,23 +136,19 @@ class Replay:
                 result.left_out.update(summary.counts)
         return result
 
-    def _measured(self, record: Record | ModelCall | Reject) -> Record | None:
+    def _refuse(self, reject: Reject) -> None:
+        self.result.refused[reject.reason] += 1
+        if len(self.result.rejects) < MAX_REJECTS:
+            self.result.rejects.append(reject)
+
+    def _count(self, records: list[Record]) -> None:
         result = self.result
-        if isinstance(record, Reject):
-            result.refused[record.reason] += 1
-            if len(result.rejects) < MAX_REJECTS:
-                result.rejects.append(record)
-            return None
-        if isinstance(record, ModelCall):
-            record = self._measurer.measure(record)
-        if isinstance(record, Observation):
-            result.calls += 1
-            time = record.time
-            result.first_time = time if result.first_time is None else min(result.first_time, time)
-            result.last_time = time if result.last_time is None else max(result.last_time, time)
-        else:
-            result.controls += 1
-        return record
+        times = [record.time for record in records if isinstance(record, Observation)]
+        result.calls += len(times)
+        result.controls += len(records) - len(times)
+        if times:
+            result.first_time = min(times) if result.first_time is None else min(result.first_time, *times)
+            result.last_time = max(times) if result.last_time is None else max(result.last_time, *times)
 
     def _step(self, records: list[Record], partition: int) -> None:
         if self._observer is not None:

@@ -34,7 +34,7 @@ FLAGS = (
     # is the answer JSON, where JSON was asked for?
     "json_valid",
     # has every text a vector that should have one?
-    "embedded",
+    "coverage.vectors",
 )
 #: field groups of the coverage channel; bit k of `Observation.measured`
 GROUPS = ("tokens", "cost", "latency", "input_text", "output_text", "scores")

@@ -63,7 +63,7 @@ def test_both_texts_are_measured_and_survive_the_wire():
         assert np.abs(vector(measured) - expected).max() <= measured.scale / 2 * 1.001
     assert observation.categories["input_language"] == "en"
     assert flag(observation, "refusal") == NO
-    assert flag(observation, "embedded") == YES
+    assert flag(observation, "coverage.vectors") == YES
 
 
 def test_a_call_without_texts_says_nothing_of_them():
@@ -72,7 +72,7 @@ def test_a_call_without_texts_says_nothing_of_them():
     assert "input_language" not in observation.categories
     assert math.isnan(number(observation, "relevance"))
     assert math.isnan(number(observation, "repetition"))
-    assert all(flag(observation, name) == NOT_MEASURED for name in ("refusal", "json_valid", "embedded"))
+    assert all(flag(observation, name) == NOT_MEASURED for name in ("refusal", "json_valid", "coverage.vectors"))
 
 
 @pytest.mark.parametrize("blank", ["", " \n\t"])
@@ -81,7 +81,7 @@ def test_white_space_is_carried_but_measures_nothing(blank):
     assert (observation.input, observation.output) == (None, None)
     assert observation.measured >> 3 & 3 == 3
     assert flag(observation, "empty") == YES
-    assert flag(observation, "embedded") == NOT_MEASURED
+    assert flag(observation, "coverage.vectors") == NOT_MEASURED
 
 
 def test_a_batch_gives_what_its_calls_give_one_by_one():
@@ -163,7 +163,7 @@ def test_vectors_that_come_with_a_call_are_used_as_they_are():
     assert vector(observation.input) == pytest.approx([0.6, -0.8, 0.0], abs=0.01)
     assert vector(observation.output) == pytest.approx([1.0, 0.0, 0.0], abs=0.01)
     assert number(observation, "relevance") == pytest.approx(0.6)
-    assert flag(observation, "embedded") == YES
+    assert flag(observation, "coverage.vectors") == YES
 
 
 def test_a_vector_needs_no_text():
@@ -185,7 +185,7 @@ def test_a_vector_that_cannot_be_used_is_not_measured_and_counted(wrong):
     assert observation.input.vector is None
     assert observation.input.style is not None
     assert observation.output.vector is not None
-    assert flag(observation, "embedded") == NO
+    assert flag(observation, "coverage.vectors") == NO
     assert math.isnan(number(observation, "relevance"))
     assert measurer.counts == {"texts_cut": 0, "vectors_refused": 1, "texts_not_embedded": 0}
 
@@ -216,7 +216,7 @@ def test_only_the_texts_that_are_chosen_get_vectors(settings, sides):
     observation = measure(MeasureSettings(embedder=settings), input_text=ASKED, output_text=ANSWERED)
     assert tuple(side.vector is not None for side in (observation.input, observation.output)) == sides
     assert observation.input.style is not None
-    assert flag(observation, "embedded") == (YES if any(sides) else NOT_MEASURED)
+    assert flag(observation, "coverage.vectors") == (YES if any(sides) else NOT_MEASURED)
 
 
 def test_texts_below_the_least_length_keep_neither_style_nor_vector():
@@ -228,8 +228,8 @@ def test_texts_below_the_least_length_keep_neither_style_nor_vector():
     assert observation.output.tokens == 9
     assert observation.output.style is not None
     assert observation.output.vector is not None
-    assert flag(observation, "embedded") == YES
-    assert flag(measure(settings, input_text=ASKED), "embedded") == NOT_MEASURED
+    assert flag(observation, "coverage.vectors") == YES
+    assert flag(measure(settings, input_text=ASKED), "coverage.vectors") == NOT_MEASURED
 
 
 def test_a_long_text_is_cut_for_features_and_vector_alike_and_counted():

@@ -1,14 +1,16 @@
 """Embedders that take long, stall or fail: the call still counts for everything else."""
 
+import logging
 import threading
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from longshore.pipelines.measure import Arrival, EmbedderError, EmbedderSettings, Measurer, MeasureSettings
 from longshore.pipelines.measure.embed import make, transformer
-from longshore.pipelines.measure.embed.transformer import MAX_WAITING, TransformerEmbedder, load
+from longshore.pipelines.measure.embed.transformer import TransformerEmbedder, load
 from longshore.schemas import FLAGS, ModelCall
 
 
@@ -50,12 +52,11 @@ def call(text: str) -> ModelCall:
 
 
 def embedded(observation) -> int:
-    return observation.flags >> 2 * FLAGS.index("embedded") & 3
+    return observation.flags >> 2 * FLAGS.index("coverage.vectors") & 3
 
 
 def test_texts_of_a_batch_go_to_the_model_together_and_come_back_in_order(model, monkeypatch):
     measurer = measurer_of(model, monkeypatch)
-    assert measurer.waits
     found = measurer.measure_batch([Arrival(call("a")), Arrival(call("bbb"))])
     assert [len(batch) for batch in model.batches] == [4]
     assert [observation.input.embedder for observation in found] == ["st-test"] * 2
@@ -77,23 +78,6 @@ def test_the_memory_for_vectors_is_bounded_and_the_oldest_go_first(model):
         embedder.encode([text])
     assert [batch for (batch,) in model.batches] == ["a", "b", "c", "b"]
     assert (embedder_of(model, cache_texts=0).encode(["x", "yy"])[:, 1] == [1, 2]).all()
-
-
-def test_requests_of_several_threads_are_gathered(model):
-    embedder = embedder_of(model)
-    model.go_on.clear()
-    threads = [threading.Thread(target=embedder.encode, args=([f"text {k}"],)) for k in range(8)]
-    threads[0].start()
-    while not model.batches:
-        time.sleep(0.001)
-    for thread in threads[1:]:
-        thread.start()
-    while embedder._waiting.qsize() < 7:
-        time.sleep(0.001)
-    model.go_on.set()
-    for thread in threads:
-        thread.join()
-    assert [len(batch) for batch in model.batches] == [1, 7]
 
 
 @pytest.mark.parametrize(
@@ -140,35 +124,30 @@ def test_a_model_that_stalls_costs_one_wait_and_comes_back(model, monkeypatch):
         time.sleep(0.01)
 
 
-def test_more_requests_than_may_wait_are_told_so(model):
-    embedder = embedder_of(model, timeout_s=5.0)
-    model.go_on.clear()
-    failed: list[str] = []
-
-    def ask(k: int) -> None:
-        try:
-            embedder.encode([str(k)])
-        except EmbedderError as error:
-            failed.append(str(error))
-
-    threads = [threading.Thread(target=ask, args=(k,)) for k in range(MAX_WAITING + 1)]
-    threads[0].start()
-    while not model.batches:
-        time.sleep(0.001)
-    for thread in threads[1:]:
-        thread.start()
-    while not embedder._waiting.full():
-        time.sleep(0.001)
-    ask(99)
-    assert failed == [f"{MAX_WAITING} requests wait for the model"]
-    model.go_on.set()
-    for thread in threads:
-        thread.join()
-    assert len(failed) == 1
+def test_trouble_is_logged_when_it_begins_and_when_it_ends(model, caplog):
+    caplog.set_level(logging.INFO, logger=transformer.__name__)
+    embedder = embedder_of(model)
+    healthy, failing = model.answer, lambda texts: (_ for _ in ()).throw(RuntimeError(texts[0]))
+    for answer in (healthy, failing, failing, healthy, healthy):
+        model.answer = answer
+        with suppress(EmbedderError):
+            embedder.encode([f"secret {len(model.batches)}"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "texts are not embedded: the model raised RuntimeError",
+        "texts are embedded again",
+    ]
 
 
-def test_the_static_table_does_not_wait():
-    assert not Measurer(MeasureSettings()).waits
+def test_a_model_that_finds_nothing_in_a_text_gives_no_vector(model, monkeypatch):
+    measurer = measurer_of(model, monkeypatch)
+    model.answer = lambda texts: np.array([[float(text == "full"), 0.0] for text in texts], np.float32)
+    observation = measurer.measure(ModelCall(id="1", time=0, app="shop", input_text="full", output_text="void"))
+    assert (observation.input.vector is None, observation.output.vector is None) == (False, True)
+    assert embedded(observation) == 1
+    assert measurer.counts["texts_not_embedded"] == 1
+
+
+def test_no_embedder_is_made_where_texts_get_no_vectors():
     assert make.make_embedder(EmbedderSettings(backend="none")) is None
 
 

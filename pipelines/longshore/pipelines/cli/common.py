@@ -12,6 +12,7 @@ import click
 import msgspec
 from longshore.pipelines.config import Config, ConfigError, load
 from longshore.pipelines.ingest import STANDARD_INPUT, UnreadableFile, read_records, total_bytes
+from longshore.pipelines.measure import COUNTED
 from longshore.schemas import Record, Reject
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -73,6 +74,13 @@ def records_of(paths: Sequence[str], what: str, *, allow_controls: bool = False)
             yield read_records(paths, arrival_ms=arrival_ms, allow_controls=allow_controls, progress=progress)
     except UnreadableFile as error:
         fail(str(error))
+
+
+def say_unmeasured(counts: dict[str, int]) -> None:
+    """Say what of the texts could not be measured, and why."""
+    for name, count in counts.items():
+        if count:
+            errors.print(f"{count:,} {COUNTED[name]}", markup=False)
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -9,10 +9,21 @@ from longshore.pipelines.compare import CompareSettings, Comparison, SignalCompa
 from longshore.pipelines.compare import compare as compare_sets
 from longshore.pipelines.config import Config
 from longshore.pipelines.measure import Measurer
-from longshore.schemas import ModelCall, Observation, Reject
+from longshore.schemas import Observation, Reject
 from rich.table import Table
 
-from .common import NOT_MEASURED, config_option, console, errors, fail, json_option, print_json, read_config, records_of
+from .common import (
+    NOT_MEASURED,
+    config_option,
+    console,
+    errors,
+    fail,
+    json_option,
+    print_json,
+    read_config,
+    records_of,
+    say_unmeasured,
+)
 
 COLOURS = {"worse": "red", "better": "green", "changed": "yellow", "no_difference_shown": "", "too_few_calls": "dim"}
 
@@ -50,14 +61,15 @@ def observations(config: Config, path: str) -> list[Observation]:
     refused: Counter[str] = Counter()
     found: list[Observation] = []
     with records_of([path], path) as records:
-        for record in records:
-            if isinstance(record, ModelCall):
-                found.append(measurer.measure(record))
+        for record in measurer.measure_all(records):
+            if isinstance(record, Observation):
+                found.append(record)
             elif isinstance(record, Reject):
                 refused[record.reason] += 1
     if refused:
         listed = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
         errors.print(f"{path}: refused {listed}", markup=False)
+    say_unmeasured(measurer.counts)
     if not found:
         fail(f"{path}: no call could be read", NOT_MEASURED)
     return found

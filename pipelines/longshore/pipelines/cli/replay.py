@@ -23,6 +23,7 @@ from .common import (
     print_json,
     read_config,
     records_of,
+    say_unmeasured,
     write_file,
 )
 from .from_topic import replay_topic
@@ -206,6 +207,7 @@ def warn(result: Result) -> None:
         errors.print(
             f"{result.dropped_scopes:,} scopes were dropped from memory (watch.max_scopes); their baselines are lost"
         )
+    say_unmeasured(result.unmeasured)
 
 
 def to_json(result: Result) -> dict[str, Any]:
@@ -231,4 +233,5 @@ def to_json(result: Result) -> dict[str, Any]:
         "rejects": result.rejects[:100],
         "left_out": dict(sorted(result.left_out.items())),
         "dropped_scopes": result.dropped_scopes,
+        "unmeasured": result.unmeasured,
     }

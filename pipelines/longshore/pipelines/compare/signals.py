@@ -26,6 +26,7 @@ _CHANNELS = {
     "tool_names": "output",
     "error_type": "error",
     "input_language": "input",
+    "output_language": "output",
 }
 _YES = frozenset({"yes", "true", "pass", "passed", "1"})
 _NO = frozenset({"no", "false", "fail", "failed", "0"})

@@ -14,15 +14,12 @@ from .structured import asks_for_json, is_json
 from .text import Reading, TextReader, text_version
 from .vectors import GIVEN, Vector, cosine, given_vector, pack
 
-#: what is counted while texts are measured
-COUNTED = (
-    # texts of which only the beginning was read
-    "texts_cut",
-    # vectors that came with calls and cannot be used: wrong length, no numbers, all zeros
-    "vectors_refused",
-    # texts without a vector because the embedder failed or was late
-    "texts_not_embedded",
-)
+#: what is counted while texts are measured, and what it means
+COUNTED = {
+    "texts_cut": "texts of which only the first text.max_chars characters were read",
+    "vectors_refused": "vectors that came with calls and cannot be used (wrong length, no numbers, all zeros)",
+    "texts_not_embedded": "texts without a vector because the embedder failed, was late or found nothing in them",
+}
 
 
 class TextSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,6 +36,7 @@ class CallTexts:
     input: TextMeasures | None = None
     output: TextMeasures | None = None
     input_language: str | None = None
+    output_language: str | None = None
     relevance: float = math.nan
     repetition: float = math.nan
     refused: bool | None = None
@@ -76,11 +74,6 @@ class Texts:
         self._reader = TextReader(settings.max_chars)
         self._refused = self._not_embedded = 0
         self.version = text_version(settings.max_chars)
-
-    @property
-    def waits(self) -> bool:
-        """May `measure` wait for the embedder?"""
-        return self._embedder is not None and self._embedder.waits
 
     @property
     def counts(self) -> dict[str, int]:
@@ -138,7 +131,11 @@ class Texts:
             return
         fingerprint = self._embedder.fingerprint
         for side, vector in zip(sides, vectors, strict=True):
-            side.vector, side.embedder = vector, fingerprint
+            if vector.any():
+                side.vector, side.embedder = vector, fingerprint
+            else:
+                side.missed = True
+                self._not_embedded += 1
 
     def _together(self, call: ModelCall, first: _Side | None, second: _Side | None) -> CallTexts:
         """All that the texts of a call came to."""
@@ -146,12 +143,12 @@ class Texts:
         if first is not None and first.reading is not None:
             found.input_language = first.reading.language
         if second is not None and second.reading is not None:
+            found.output_language = second.reading.language
             found.repetition = second.reading.repetition
             found.refused = second.reading.refused
-        if found.input and found.output and found.input.vector and found.output.vector:
-            assert first is not None and second is not None and first.vector is not None and second.vector is not None
-            if first.embedder == second.embedder:
-                found.relevance = cosine(first.vector, second.vector)
+        vectors = [side.vector for side in (first, second) if side is not None and side.vector is not None]
+        if first and second and len(vectors) == 2 and first.embedder == second.embedder:
+            found.relevance = cosine(*vectors)
         if call.output_text is not None and call.params and call.error_type is None and not call.tool_calls:
             found.json_valid = is_json(call.output_text) if asks_for_json(call.params) else None
         sides = [side for side in (first, second) if side is not None and (side.missed or side.embedder)]
@@ -161,7 +158,7 @@ class Texts:
 
 
 def _packed(side: _Side | None) -> TextMeasures | None:
-    """The record of one text; notes a vector that is no numbers as missed."""
+    """The record of one text."""
     if side is None:
         return None
     reading = side.reading
@@ -169,12 +166,12 @@ def _packed(side: _Side | None) -> TextMeasures | None:
     if side.vector is not None:
         packed = np.empty(len(side.vector), np.int8)
         scale = pack(side.vector, packed)
-        vector = packed.tobytes() if scale > 0.0 else None
+        vector = packed.tobytes()
     return TextMeasures(
         features=None if reading is None else reading.features,
         tokens=0 if reading is None else reading.tokens,
         style=None if reading is None or side.text is None else reading.style,
         vector=vector,
         scale=scale,
-        embedder=None if vector is None else side.embedder,
+        embedder=side.embedder,
     )

@@ -76,7 +76,7 @@ BINARY = (
     Signal("refusal", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
     # no severe floor: those are for increases, and here a decrease is bad
     Signal("json_valid", "quality", "binary", "share", 0.01),
-    Signal("embedded", "coverage", "binary", "share", NEVER),
+    Signal("coverage.vectors", "coverage", "binary", "share", NEVER),
     *(Signal(f"coverage.{group}", "coverage", "binary", "share", NEVER) for group in GROUPS),
 )
 #: what served a call and what shaped it; `model_requested`, `app_version` and `sample_rate` are labels only
@@ -96,6 +96,7 @@ CATEGORICAL = (
     Signal("tool_names", "output", "categorical", "share", 0.05),
     Signal("error_type", "error", "categorical", "share", 0.01, severe=SEVERE_POINTS),
     Signal("input_language", "input", "categorical", "share", 0.05),
+    Signal("output_language", "output", "categorical", "share", 0.05),
     *(Signal(name, "identity", "categorical", "share", NEVER) for name in IDENTITY),
 )
 #: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out

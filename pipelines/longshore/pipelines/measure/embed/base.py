@@ -29,8 +29,9 @@ class EmbedderSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dimensions: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)] | None = None
     #: for `sentence-transformers`: texts whose vectors are kept, by their hash: 10,000 x 384 float32 = 15 MB
     cache_texts: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
-    #: for `sentence-transformers`: seconds that a batch of calls waits; after that it goes on without vectors
-    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    #: for `sentence-transformers`: seconds that up to 32 calls wait for their vectors; then they go on without: a model
+    #: of six layers takes 4 s for 64 long texts on one core, one of 24 layers some 30 s
+    timeout_s: Annotated[float, Meta(gt=0, le=120)] = 60.0
 
 
 class Embedder(Protocol):
@@ -39,10 +40,6 @@ class Embedder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Which embedder it is: vectors of different ones cannot be compared."""
-
-    @property
-    def waits(self) -> bool:
-        """May `encode` take long enough that an event loop should not wait for it?"""
 
     def encode(self, texts: list[str]) -> Vectors:
         """Vectors of unit length, (n, d), of n texts; 0 where a text has none. Raises EmbedderError."""

@@ -23,8 +23,6 @@ class StaticEmbedder:
     `table`: None for the one that comes with longshore. Not for two threads at once.
     """
 
-    waits = False
-
     def __init__(self, table: Table | None = None) -> None:
         self._table, self._vocabulary = _own() if table is None else (table, vocabulary_of(table.items))
         table = self._table
