@@ -38,7 +38,8 @@ PRIVILEGED = [
 
 
 def sends(value: bytes | None, topic: str = RAW, offset: int = 7, timestamp: int = NOW_MS) -> list[Send]:
-    return NORMALISER.sends(topic, 3, Record(offset, None, value, (), timestamp))
+    [found] = NORMALISER.sends(topic, 3, [Record(offset, None, value, (), timestamp)])
+    return found
 
 
 def letter(value: bytes | None, topic: str = RAW) -> dict[str, Any]:
@@ -122,8 +123,16 @@ def test_what_confluents_serializers_write_is_named_as_such() -> None:
 
 def test_the_bytes_are_kept_only_where_that_is_configured() -> None:
     config = Config(dead_letters=type(Config().dead_letters)(payload=True))
-    [send] = Normaliser(config, {RAW: "id"}, 3).sends(RAW, 0, Record(0, None, b"rubbish"))
+    [[send]] = Normaliser(config, {RAW: "id"}, 3).sends(RAW, 0, [Record(0, None, b"rubbish")])
     assert json.loads(send.value or b"")["payload"]
+
+
+def test_records_of_a_batch_become_what_each_becomes_alone_in_their_order() -> None:
+    texts = ("Where is my parcel?", "", None, "**Sorry**, no.")
+    records = [encode(ModelCall(id=f"c-{k}", time=NOW_MS, app="a", input_text=text)) for k, text in enumerate(texts)]
+    values = [*records[:2], b"rubbish", encode(PRIVILEGED[0]), *records[2:]]
+    batch = [Record(7 + k, None, value, (), NOW_MS) for k, value in enumerate(values)]
+    assert NORMALISER.sends(RAW, 3, batch) == [sends(value, offset=7 + k) for k, value in enumerate(values)]
 
 
 def test_watch_takes_what_normalise_sends_and_each_source_record_once() -> None:

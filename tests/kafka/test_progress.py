@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 from longshore.pipelines.kafka.progress import CHECK_S, STUCK_S, Progress
+from longshore.pipelines.kafka.transport import HANGS_S, Idle
 
 TPS = [TP("calls", 0), TP("calls", 1)]
 
@@ -65,3 +66,16 @@ def test_nothing_else_is(case: str) -> None:
             consumer.answers = second % 30 > 9
 
     assert play(change, 10 * STUCK_S) is None
+
+
+def test_time_counts_while_records_are_waited_for_and_not_while_a_sink_is_busy() -> None:
+    now = [50.0]
+    idle = Idle(lambda: now[0])
+    for seconds, busy in ((2.0, True), (100.0, False), (3.0, True), (HANGS_S - 1.0, False), (0.5, True)):
+        now[0] += seconds
+        idle.busy(busy)
+    assert idle.seconds() == 5.5
+    now[0] += HANGS_S
+    assert idle.seconds() == 5.5
+    now[0] += STUCK_S
+    assert idle.seconds() == 5.5 + STUCK_S, "a sink that does not return is found at last"

@@ -18,8 +18,9 @@ from .transport import BatchApp
 
 log = logging.getLogger(__name__)
 
-#: records given to a stage at once: 50 ms of the engine, so that timers stay in time
-MAX_POLL_RECORDS = 2000
+#: records given to a stage at once: 50 ms of the engine, so that timers stay in time; *normalise* sends and commits so
+#: many together: .3 s with the static table, 40 s with a model that embeds 25 texts a second
+MAX_POLL_RECORDS = {"normalise": 512, "watch": 2000, "gate": 2000}
 #: a fetch of one partition: 2,000 measured calls with both texts
 MAX_FETCH_BYTES = 4 << 20
 REBALANCE_TIMEOUT_S = 60.0
@@ -48,7 +49,7 @@ def make_app(settings: KafkaSettings, stage: Stage, topics: Sequence[str]) -> Ba
         consumer_group_instance_id=settings.instance_id,
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
-        broker_max_poll_records=MAX_POLL_RECORDS,
+        broker_max_poll_records=MAX_POLL_RECORDS[stage],
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 5,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,

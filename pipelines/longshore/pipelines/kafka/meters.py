@@ -4,11 +4,12 @@ Labels are never text of a call: stage, reason, status, severity.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from longshore.schemas import Alert, Ledger, Page, Reject, Result, decode_result
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ..measure import COUNTED
 from .fold import Send
 from .settings import TopicSettings
 
@@ -47,6 +48,9 @@ class Meters:
         self.lost_records = self._counter("lost_records", "Records that were gone from the log before they were taken.")
         self.engine_failures = self._counter("engine_failures", "Times the engine raised.")
         self.stall_seconds = self._histogram("loop_stall_seconds", "How late the worker's own timer was.")
+        #: see `measure.COUNTED`
+        self.texts = {name: self._counter(name, f"{what[0].upper()}{what[1:]}.") for name, what in COUNTED.items()}
+        self._texts_counted = dict.fromkeys(COUNTED, 0)
         if stage == "gate":
             self._add_ledger()
 
@@ -95,6 +99,12 @@ class Meters:
         """What a fold has counted since it was asked last."""
         self.repeated.inc(repeated)
         self.evicted.inc(evicted)
+
+    def note_texts(self, counts: Mapping[str, int]) -> None:
+        """What of the texts could not be measured since the process started."""
+        for name, count in counts.items():
+            self.texts[name].inc(count - self._texts_counted[name])
+            self._texts_counted[name] = count
 
     def note_ledger(self, ledger: Ledger) -> None:
         """The audit of the page budget."""

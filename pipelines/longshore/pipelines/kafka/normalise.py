@@ -14,6 +14,7 @@ from longshore.schemas import (
     Control,
     ModelCall,
     Observation,
+    Record,
     Refused,
     Score,
     decode,
@@ -22,10 +23,9 @@ from longshore.schemas import (
     reject,
     scope_key,
 )
-from msgspec.structs import replace
 
 from ..config import Config
-from ..measure import Measurer
+from ..measure import Arrival, Measurer
 from .fold import SOURCE, Incoming, Send
 from .settings import TopicSettings
 
@@ -36,7 +36,8 @@ EVERY = "*"
 
 
 class Normaliser:
-    """Records of raw topics and of the control topic to records of `calls`. Pure: the same records, the same sends.
+    """Records of raw topics and of the control topic to records of `calls`. The same records give the same sends,
+    as long as the embedder answers. Not for two threads at once; making one loads the embedder (EmbedderError).
 
     `topic_ids`: id of every source topic (a topic that was made anew has another one). `calls_partitions`: of `calls`.
     """
@@ -50,42 +51,57 @@ class Normaliser:
         self._tenant_in_scope = config.scope.tenant
         self._payload = config.dead_letters.payload
         self._partition = lru_cache(PARTITIONS_KEPT)(self._partition_of)
+        # kernels are compiled before the group is joined
+        self._measurer.measure(ModelCall(id="warm", time=0, app="warm", input_text="Warm?", output_text="**Yes**, 1."))
 
-    def sends(self, topic: str, partition: int, record: Incoming) -> list[Send]:
-        """What one record becomes. Never raises on what it holds."""
+    @property
+    def counts(self) -> dict[str, int]:
+        """What of the texts could not be measured so far: see `measure.COUNTED`."""
+        return self._measurer.counts
+
+    def sends(self, topic: str, partition: int, records: Sequence[Incoming]) -> list[list[Send]]:
+        """What each of some records of a partition becomes. Never raises on what they hold."""
+        decoded = [self._decoded(topic, partition, record) for record in records]
+        calls = (call for call in decoded if isinstance(call, Arrival))
+        measured = iter(self._measurer.measure_batch(list(calls)))
+        return [self._call(next(measured)) if isinstance(found, Arrival) else found for found in decoded]
+
+    def _decoded(self, topic: str, partition: int, record: Incoming) -> Arrival | list[Send]:
+        """A call that is to be measured, or what becomes of anything else."""
         data = record.value or b""
+        arrival_ms = record.timestamp if record.timestamp and record.timestamp > 0 else None
+        source = (self._topic_ids[topic], partition, record.offset, 0)
         try:
-            return self._normal(topic, partition, record, data)
+            found = self._record(topic, data, arrival_ms)
+            return Arrival(found, arrival_ms, source) if isinstance(found, ModelCall) else self._control(found, source)
         except Refused as refused:
             position = f"{topic}/{partition}/{record.offset}"
             letter = reject(data, refused, position, payload=self._payload)
             return [Send(self._topics.dead_letters, position.encode(), encode(letter))]
 
-    def _normal(self, topic: str, partition: int, record: Incoming, data: bytes) -> list[Send]:
+    def _record(self, topic: str, data: bytes, arrival_ms: int | None) -> Record:
+        """The record, where it may come from this topic. Raises Refused."""
         if not data:
             raise Refused("not_json", "an empty record")
         if data[0] == 0 and len(data) >= 5:
             raise Refused("not_json", "Confluent wire format (a zero byte, a schema id): send plain JSON")
-        arrival_ms = record.timestamp if record.timestamp and record.timestamp > 0 else None
         found = decode(data, arrival_ms=arrival_ms)
-        source = (self._topic_ids[topic], partition, record.offset, 0)
-        headers = ((SOURCE, "/".join(map(str, source)).encode()),)
-        if isinstance(found, ModelCall):
-            if topic == self._topics.control:
-                raise Refused("not_allowed", "a model call is not taken from the control topic")
-            observation = replace(self._measurer.measure(found), received=arrival_ms, source=source)
-            return [self._call(observation, headers)]
+        if isinstance(found, ModelCall) and topic == self._topics.control:
+            raise Refused("not_allowed", "a model call is not taken from the control topic")
         if isinstance(found, PRIVILEGED) and topic != self._topics.control:
             raise Refused("not_allowed", f"`{type(found).__name__.lower()}` is taken from {self._topics.control} only")
-        return self._control(found, headers)
+        return found
 
-    def _call(self, observation: Observation, headers: Sequence[tuple[str, bytes]]) -> Send:
+    def _call(self, observation: Observation) -> list[Send]:
         self.newest_time_ms = max(self.newest_time_ms, observation.time)
         key = observation.scope.encode()
-        return Send(self._topics.calls, key, encode_observation(observation), self._partition(key), headers)
+        assert observation.source is not None
+        headers = _headers(observation.source)
+        return [Send(self._topics.calls, key, encode_observation(observation), self._partition(key), headers)]
 
-    def _control(self, control: Control, headers: Sequence[tuple[str, bytes]]) -> list[Send]:
-        """A control goes where its scope is; one for many scopes to every partition."""
+    def _control(self, control: Control, source: tuple[str, int, int, int]) -> list[Send]:
+        """A control goes where its scope is; one for many scopes to every partition. Raises Refused."""
+        headers = _headers(source)
         tenant = control.tenant if self._tenant_in_scope else None
         key = scope_key(tenant, control.app, control.env, control.route).encode()
         if isinstance(control, Score):
@@ -99,3 +115,7 @@ class Normaliser:
     def _partition_of(self, key: bytes) -> int:
         """Kafka's default partitioner."""
         return int((murmur2(key) & 0x7FFFFFFF) % self._calls_partitions)
+
+
+def _headers(source: tuple[str, int, int, int]) -> tuple[tuple[str, bytes], ...]:
+    return ((SOURCE, "/".join(map(str, source)).encode()),)

@@ -13,7 +13,8 @@ from faust.types import TP
 
 log = logging.getLogger(__name__)
 
-#: positions are looked at this often
+#: positions are looked at this often, in time in which the consumer waits for records (`transport.Idle`): with a slow
+#: embedder a round through all partitions may take longer than STUCK_S without anything being stuck
 CHECK_S = 10.0
 #: a partition whose position has not moved for so long, although the log goes on, is stuck: longer than a restart of a
 #: broker or a rebalance takes
@@ -23,7 +24,7 @@ ANSWER_S = 8.0
 
 
 class Progress:
-    """Looks at the consumer's own positions; `consumer` is Faust's."""
+    """Looks at the consumer's own positions; `consumer` is Faust's, `clock` counts the seconds it has waited."""
 
     def __init__(self, consumer: Callable[[], Any], clock: Callable[[], float]) -> None:
         self._consumer = consumer

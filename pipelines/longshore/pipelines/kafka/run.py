@@ -14,6 +14,7 @@ from typing import NoReturn
 from kafka.errors import KafkaError
 
 from ..config import Config
+from ..measure import EmbedderError
 from .clients import ClientError, explain
 from .exits import REASONS, USAGE_EXIT
 from .settings import Stage
@@ -73,6 +74,8 @@ def run_stage(config: Config, stage: Stage, warm_from_ms: int | None = None) -> 
         worker = Worker(config, stage, topic_ids, warm_from_ms)
     except (KafkaError, ClientError) as error:
         raise Refusal(explain(error, config.kafka)) from None
+    except EmbedderError as error:
+        raise Refusal(str(error)) from None
     log.info("stage %s of %s", stage, config.kafka.app_id)
     if stage == "watch":
         warm_kernels(config)

@@ -1,5 +1,6 @@
 """The three stages as parts of a worker: which topics each takes, what runs when, and what it counts."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from typing import Protocol
 from faust.types import TP
 
 from ..config import Config
+from ..measure import CALLS_AT_ONCE
 from .exits import SEND_EXIT
 from .fold import Fold, Incoming, Send
 from .gate_fold import GateFold
@@ -51,7 +53,7 @@ class Part(Protocol):
 
 
 class NormalisePart:
-    """Raw records to measured calls."""
+    """Raw records to measured calls. Measuring runs on a thread: the loop goes on while an embedder takes its time."""
 
     def __init__(
         self, app: BatchApp, config: Config, cluster: FaustCluster, meters: Meters, normaliser: Normaliser
@@ -62,6 +64,7 @@ class NormalisePart:
         self._normaliser = normaliser
         self._sender = Sender(config.kafka)
         self._next: dict[TP, int] = {}
+        self._stopped = False
 
     async def start(self) -> None:
         """Connect the producer."""
@@ -69,14 +72,18 @@ class NormalisePart:
 
     async def take(self, tp: TP, records: Sequence[Incoming], generation: int) -> None:
         """Send what a batch becomes; its position is committed when all of it has arrived."""
-        if generation != self._cluster.generation():
-            return
         sends: list[Send] = []
         timestamps_ms: list[int | None] = []
-        for record in records:
-            for send in self._normaliser.sends(tp.topic, tp.partition, record):
-                sends.append(send)
-                timestamps_ms.append(record.timestamp if record.timestamp and record.timestamp > 0 else None)
+        for at in range(0, len(records), CALLS_AT_ONCE):
+            if self._stopped or generation != self._cluster.generation():
+                return
+            some = records[at : at + CALLS_AT_ONCE]
+            made = await asyncio.to_thread(self._normaliser.sends, tp.topic, tp.partition, some)
+            for record, own in zip(some, made, strict=True):
+                sends += own
+                timestamps_ms += [record.timestamp if record.timestamp and record.timestamp > 0 else None] * len(own)
+        if self._stopped or generation != self._cluster.generation():
+            return
         try:
             await self._sender.deliver(sends, timestamps_ms)
         except SendFailed as error:
@@ -99,11 +106,13 @@ class NormalisePart:
         """Nothing waits."""
 
     async def stop(self) -> None:
-        """Disconnect the producer."""
+        """Disconnect the producer; what is being measured is measured again by whoever comes next."""
+        self._stopped = True
         await self._sender.stop()
 
     def note(self) -> None:
-        """Lag and age."""
+        """Lag, age, and what of the texts could not be measured."""
+        self._meters.note_texts(self._normaliser.counts)
         self._meters.note_lag(self._cluster.highwater(tp) - offset for tp, offset in self._next.items())
         self._meters.note_age(self._normaliser.newest_time_ms)
 

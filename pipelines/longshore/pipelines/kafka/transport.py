@@ -7,6 +7,7 @@ which is why its version is pinned and `tests/kafka/test_transport_contract.py` 
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,27 @@ log = logging.getLogger(__name__)
 Sink = Callable[[TP, Sequence[Incoming], int], Awaitable[None]]
 #: longest wait for records, seconds
 POLL_S = 1.0
+#: a sink that has not returned for so long hangs: longer than a stalled embedder is waited for (`embedder.timeout_s` is
+#: at most 120) and a batch of a slow one takes
+HANGS_S = 300.0
+
+
+class Idle:
+    """How long the consumer has waited for records, or for a sink that hangs: what a busy sink takes is left out."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._total_s = 0.0
+        self._since_s = clock()
+        self._busy = False
+
+    def busy(self, busy: bool) -> None:
+        """From now on a sink has records, or has none."""
+        self._total_s, self._since_s, self._busy = self.seconds(), self._clock(), busy
+
+    def seconds(self) -> float:
+        """The time so far."""
+        return self._total_s + max(self._clock() - self._since_s - (HANGS_S if self._busy else 0.0), 0.0)
 
 
 class CommittedThread(driver.AIOKafkaConsumerThread):
@@ -67,11 +89,13 @@ class BatchConsumer(driver.Consumer):
                 return
             if active is not None and tp not in active:
                 continue
+            self.app.idle.busy(True)
             try:
                 await self.app.sinks[tp.topic](TP(tp.topic, tp.partition), batch, generation)
             except Exception:
                 log.exception("%s/%d from offset %d", tp.topic, tp.partition, batch[0].offset)
                 leave(CRASH_EXIT, "an exception that nobody expected")
+            self.app.idle.busy(False)
 
     async def _back_to_committed(self) -> None:
         """What was fetched just before a rebalance is thrown away."""
@@ -94,6 +118,11 @@ class BatchApp(faust.App):
     sinks: dict[str, Sink]
     #: what must be ready before the group is joined
     before_start: Callable[[], Awaitable[None]]
+    idle: Idle
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.idle = Idle(time.monotonic)
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)

@@ -12,7 +12,9 @@ CALLS = 240
 
 def warm_kernels(config: Config) -> None:
     """Let an engine of its own watch a change, be written and be read back."""
-    engine, measurer = Engine(config.engine()), Measurer(config.measure())
+    engine = Engine(config.engine())
+    # whatever embedder is configured: *watch* takes measured calls
+    measurer = Measurer(Config().measure())
     for k in range(CALLS):
         slow = 5.0 if k >= CALLS // 2 else 1.0
         call = ModelCall(
@@ -25,6 +27,8 @@ def warm_kernels(config: Config) -> None:
             latency_ms=slow * (100.0 + k % 13),
             cost_usd=0.001 * (1 + k % 5),
             error_type="timeout" if k % 17 == 0 else None,
+            input_text="Is it warm?",
+            output_text="**Yes**, it is.",
         )
         engine.step([measurer.measure(call)], [k])
     for key in list(engine.scopes):

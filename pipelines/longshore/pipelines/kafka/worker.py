@@ -83,7 +83,7 @@ class Worker:
         self.part: Part
         self.part, self.app.sinks = make_part(stage, self.app, config, cluster, self.meters, topic_ids)
         self._assigned = False
-        self._progress = Progress(lambda: self.app.consumer, time.monotonic)
+        self._progress = Progress(lambda: self.app.consumer, self.app.idle.seconds)
         self.health = Health(self.meters.registry, self._why_not_ready)
         self._connect()
 
