@@ -18,6 +18,7 @@ SECTIONS = {
     "gate": "The page gate over the real streams",
     "notices": "False notices left open",
     "speed": "Speed and state",
+    "text": "Measuring texts",
     "demo": "Injected causes in simulated traffic",
     "throughput": "The Kafka runtime: throughput and the way back after a kill",
     "producer": "Emitting calls from an application",

@@ -12,7 +12,10 @@ import pytest
 
 VARIABLE = "LONGSHORE_DATA"
 #: the folders that the converters read
-FOLDERS = ("aider_telemetry", "alpaca_eval", "azure_llm_2023", "llmdrift", "llmperf_2023_12", "nab", "servegen", "tcpd")
+FOLDERS = (
+    *("aider_telemetry", "alpaca_eval", "azure_llm_2023", "llmdrift", "llmperf_2023_12", "nab", "servegen", "tcpd"),
+    *("clinc150", "hh_redteam", "nlp_abstracts", "xquad"),
+)
 
 
 def root() -> Path:

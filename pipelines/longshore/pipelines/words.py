@@ -10,6 +10,7 @@ from longshore.schemas import SignalShift, SignalSummary, scope_parts
 from markupsafe import Markup
 
 from .watch.attribution import value_text
+from .watch.signals import UNITS_IN_SD
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -124,7 +125,7 @@ def effect_text(effect: float, unit: str) -> str:
     """An effect in the measure of its signal."""
     if unit == "share":
         return f"{effect * 100:+.3g} points"
-    if unit == "score":
+    if unit in UNITS_IN_SD:
         return f"{effect:+.2g} sd"
     return f"×{effect + 1:.3g}" if effect >= 2 else f"{effect * 100:+.3g} %"
 
@@ -146,7 +147,7 @@ def visible_text(visible: float | None, unit: str) -> str:
     """The smallest shift that a signal can show."""
     if visible is None:
         return ""
-    if unit == "score":
+    if unit in UNITS_IN_SD:
         return f"{visible:.2g} sd"
     if visible >= 2:
         return f"×{visible + 1:,.3g}"

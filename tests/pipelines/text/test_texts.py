@@ -11,6 +11,7 @@ from longshore.pipelines.measure import Arrival, EmbedderSettings, Measurer, Mea
 from longshore.pipelines.measure.embed import StaticEmbedder
 from longshore.pipelines.measure.text import text_version
 from longshore.pipelines.measure.vectors import given_vector
+from longshore.pipelines.watch.attribution import describe
 from longshore.schemas import (
     FEATURES,
     FLAGS,
@@ -19,6 +20,7 @@ from longshore.schemas import (
     STYLE,
     ModelCall,
     Observation,
+    SignalShift,
     TextMeasures,
     decode_observation,
     encode_observation,
@@ -256,3 +258,23 @@ def test_a_line_with_lone_surrogates_becomes_an_observation():
     line = json.dumps({"schema": "model_call/1", "id": "1", "time": 0, "app": "a", "output_text": "so \ud83d it is"})
     call = decode_line(line.encode(), "f:1", arrival_ms=None, allow_controls=False)
     assert Measurer(MeasureSettings()).measure(call).output.tokens == 4
+
+
+def test_a_fall_of_relevance_is_told_in_standard_deviations():
+    shift = SignalShift(
+        name="relevance",
+        channel="output",
+        direction="down",
+        before=0.7,
+        after=0.5,
+        unit="cosine",
+        effect=-1.2,
+        effect_interval=(-1.5, -0.9),
+        log10_level=4.0,
+        guarantee="empirical",
+        root=True,
+        detector="ranks",
+        n_before=500,
+        n_after=50,
+    )
+    assert describe(shift) == "relevance went from 0.7 cosine to 0.5 cosine (-1.2 sd)"

@@ -1,4 +1,4 @@
-"""A fixed stream of two scopes from integers and decimal constants only: the same bits on every machine."""
+"""A fixed stream of three scopes from integers and decimal constants only: the same bits on every machine."""
 
 from collections.abc import Iterator
 from heapq import merge
@@ -102,9 +102,32 @@ def documents(dice: Dice) -> Iterator[ModelCall | Deploy]:
         )
 
 
+ASKED = ("Where is my parcel?", "Can I send the shoes back?", "How do I pay by card?", "When do you open on Sunday?")
+ANSWERED = (
+    "Your parcel is on its way and will arrive tomorrow.",
+    "Yes: send the shoes back within 30 days.\n\n- Print the label.\n- Bring the box to a shop.",
+    "Choose **card** at the end, and enter its number.",
+    "On Sunday we open at ten, and we close at six.",
+)
+EN_ESPANOL = "El paquete está en camino y llega mañana a la dirección que nos has dado."
+REFUSED = "I'm sorry, but I can't help with that."
+
+
+def chats(dice: Dice) -> Iterator[ModelCall]:
+    """Answers with their texts: refusals for a while, later other languages."""
+    for number in range(900):
+        which, off = dice.below(4), dice.below(10)
+        text = ANSWERED[which if off else dice.below(4)]
+        if (400 <= number < 460 and dice.below(3) == 0) or dice.below(100) == 0:
+            text = REFUSED
+        elif number >= 700 and dice.below(4) == 0:
+            text = EN_ESPANOL
+        yield call(dice, "chat", number, input_text=ASKED[which], output_text=text)
+
+
 def replayed() -> Result:
     """The alerts of the stream, under the default configuration."""
     replay = Replay(Config())
-    streams = (answers(Dice(1)), documents(Dice(2)))
+    streams = (answers(Dice(1)), documents(Dice(2)), chats(Dice(3)))
     replay.feed(merge(*streams, key=lambda record: record.time))
     return replay.finish()

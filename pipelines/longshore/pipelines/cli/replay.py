@@ -9,6 +9,7 @@ import click
 from longshore.pipelines.config import Config
 from longshore.pipelines.replay import Incident, Replay, Result, with_controls
 from longshore.pipelines.report import Recorder, write_report
+from longshore.pipelines.words import visible_text
 from longshore.schemas import PRIVILEGED, Accept, Confirm, Deploy, ModelCall, Mute, Reject, Score, encode, scope_parts
 from rich.padding import Padding
 
@@ -177,17 +178,17 @@ def escape_text(text: str) -> str:
 
 def visible_table(result: Result) -> None:
     """The smallest lasting shift that each signal can show, over the scopes: median and worst."""
-    shifts: dict[str, list[float]] = {}
+    shifts: dict[tuple[str, str], list[float]] = {}
     for summary in result.summaries.values():
         for signal in summary.signals:
             if signal.visible is not None and signal.channel not in ("identity", "coverage"):
-                shifts.setdefault(signal.name, []).append(signal.visible)
+                shifts.setdefault((signal.name, signal.unit), []).append(signal.visible)
     if not shifts:
         return
     parts = []
-    for name, values in sorted(shifts.items()):
+    for (name, unit), values in sorted(shifts.items()):
         values.sort()
-        parts.append(f"{name} {values[len(values) // 2]:.0%}")
+        parts.append(f"{name} {visible_text(values[len(values) // 2], unit)}")
     console.print("Smallest lasting shift that can be seen (median scope): " + ", ".join(parts) + ".")
 
 

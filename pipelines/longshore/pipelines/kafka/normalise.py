@@ -36,9 +36,9 @@ EVERY = "*"
 
 
 class Normaliser:
-    """Records of raw topics and of the control topic to records of `calls`. The same records give the same sends,
-    as long as the embedder answers. Not for two threads at once; making one loads the embedder (EmbedderError).
+    """Records of raw topics and of the control topic to records of `calls`: not for two threads at once.
 
+    The same records give the same sends as long as the embedder answers. Making one loads it, and raises EmbedderError.
     `topic_ids`: id of every source topic (a topic that was made anew has another one). `calls_partitions`: of `calls`.
     """
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from longshore.schemas import LabelShift, SignalShift, Verdict
 
-from .signals import IDENTITY
+from .signals import IDENTITY, UNITS_IN_SD
 
 #: labels that are named first, though they are no signals
 NAMED_FIRST = {*IDENTITY, "model_requested", "app_version", "sample_rate"}
@@ -71,7 +71,7 @@ def describe(signal: SignalShift) -> str:
         return f"{name} {moved_by(signal.effect)}"
     if signal.direction == "spread":
         return f"{name} spreads wider (typically {before} before, {after} after)"
-    if signal.unit == "score":
+    if signal.unit in UNITS_IN_SD:
         return f"{name} went from {before} to {after} ({signal.effect:+.2g} sd)"
     return f"{name} {moved_by(signal.effect)} ({before} to {after})"
 

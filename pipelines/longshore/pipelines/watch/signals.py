@@ -103,6 +103,8 @@ CATEGORICAL = (
 MAX_SCORES = 8
 MAX_CATEGORICAL_SCORES = 4
 SCORE = Signal("score", "quality", "numeric", "score", 0.2, "sd")
+#: units of signals whose effects are told in standard deviations
+UNITS_IN_SD = frozenset(signal.unit for signal in (*NUMERIC, SCORE) if signal.measure == "sd")
 CATEGORICAL_SCORE = Signal("score", "quality", "categorical", "share", 0.05)
 
 FLAG_COLUMNS = len(FLAGS)
