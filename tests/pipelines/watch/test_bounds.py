@@ -168,7 +168,7 @@ def test_what_a_scope_remembers_is_bounded() -> None:
 
 
 def test_the_state_of_a_young_scope_is_small() -> None:
-    """Every application of the simulated fleet, at its 100th call."""
+    """Every application of the simulated fleet, at its 100th call: 40 KB with the signals of its texts."""
     engine, calls, sizes = Engine(EngineSettings()), {}, {}
     for position, call in enumerate(islice(sim.simulate(sim.demo_scenario(0)), 8000)):
         observation = MEASURER.measure(call)
@@ -179,7 +179,7 @@ def test_the_state_of_a_young_scope_is_small() -> None:
         if calls[key] == 100:
             sizes[key] = sum(map(len, engine.snapshot(key).values()))
     assert len(sizes) == 8
-    assert max(sizes.values()) < 40_000, sizes
+    assert max(sizes.values()) < 40 * 1024, sizes
 
 
 def test_time_that_goes_backwards_moves_no_scope_back() -> None:
