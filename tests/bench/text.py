@@ -120,7 +120,8 @@ def auc_rows(minilm: dict[str, Matrix]) -> list[list[str]]:
     for names, what in PAIRS.items():
         takes = chosen(names)
         sides = [measured(name).take(take) for name, take in zip(names, takes, strict=True)]
-        texts = [[texts_of(name)[k] for k in take] for name, take in zip(names, takes, strict=True)]
+        corpora = [texts_of(name) for name in names]
+        texts = [[corpus[k] for k in take] for corpus, take in zip(corpora, takes, strict=True)]
         cells = [auc(*(side.features.astype(float) for side in sides), 10.0)]
         style = np.array([side.style for side in sides], float), np.array([side.tokens for side in sides], float)
         for counts, tokens in (style, free_counts(texts)):
