@@ -17,6 +17,8 @@ Arena: TypeAlias = npt.NDArray[np.void]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Floats32: TypeAlias = npt.NDArray[np.float32]
 Integers: TypeAlias = npt.NDArray[np.int64]
+#: 64 bits for every signal (see `base.hash64`)
+Salts: TypeAlias = npt.NDArray[np.uint64]
 #: a 32-bit value, as references hold them
 Value: TypeAlias = np.float32
 

@@ -1,0 +1,192 @@
+"""Streams of vectors: has the mean moved, in whatever direction?
+
+A row watches one kind of vectors of a space (`vector_space`): its own law, fitted once and again (`vector_fit`), two aims
+that go on being learned (`vector_aim`), and tempered bets on the scores they earn (`betting`). Levels, yardstick, watcher
+and return are those of `numeric`; the rings are shared, so that a watcher costs a law and its aims only.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .betting import claim, settle, stakes_dtype
+from .changetime import WIDTH_NATS
+from .jit import Floats, Record, kernel
+from .lifecycle import SHORTEST_RUN, SURCHARGE
+from .special import uniform
+from .vector_aim import BETS, WEIGHTS, WINDOWS, aim_dtype, pay_outs, project, renew_aim
+from .vector_fit import fit, fit_dtype
+from .vector_space import BLOCK_EVENTS, FIT_EVENTS, RESIDUALS, ROWS, oldest, seen
+
+#: evidence counts from this event of a baseline on; the bets before it teach what excursions are usual
+JUDGED_EVENTS = 600
+#: events of every later fit, the oldest of a full ring; the first of them when the ring is full, then so many events apart
+REFIT_EVENTS, REFIT_EVERY = 500, 2 * ROWS
+#: see `vector_aim.pay_outs`; what regression leaves of a shift of what is given must not count, hence more for residuals
+MARGIN, MARGIN_RESIDUALS = 1.0, 2.7
+#: how far back the beginning of a change is looked for, in events
+REACH = 400
+#: events of the aims' bets
+ALL_BETS = BETS * WINDOWS.size
+
+
+def direction_dtype(dimensions: int, given: int) -> np.dtype[Any]:
+    """State of a row for vectors of so many dimensions, given so many others."""
+    return np.dtype(
+        [
+            ("events", "i8"),
+            ("first", "i8"),  # event from which the baseline dates
+            ("fitted", "i8"),  # event behind the last one of the fit
+            ("refit", "i8"),  # event at which to fit again; 0: never fitted
+            ("away", "i8", 2),  # events of a change that has returned: from, to
+            ("change", "i8"),  # start of the leading excursion
+            ("log_notice", "f8"),  # natural log of the level, for claims up to the notice level
+            ("log_page", "f8"),  # and beyond
+            ("peak_page", "f8"),
+            ("milestone", "f8"),
+            ("surcharge_notice", "f8"),
+            ("surcharge_page", "f8"),
+            ("decay_notice", "f8"),
+            ("decay_page", "f8"),
+            ("watcher", "i4"),
+            ("yardstick", "i4"),
+            ("anchor", "i4"),
+            ("code", "i4"),
+            *fit_dtype(dimensions, given),
+            ("aims", aim_dtype(dimensions, given), WINDOWS.size),
+            ("stakes", stakes_dtype(ALL_BETS)),
+        ],
+        align=True,
+    )
+
+
+@kernel
+def open_direction(row: Record, first: int, nats_notice: float, nats_page: float) -> None:
+    """Begin a baseline with event `first`. `nats_*`: logs of the levels, in events of this stream, that are claimed."""
+    row["first"] = first
+    row["fitted"] = 0
+    row["refit"] = 0
+    row["watcher"] = -1
+    row["yardstick"] = -1
+    row["anchor"] = -1
+    row["log_notice"] = -np.inf
+    row["log_page"] = -np.inf
+    set_direction_levels(row, nats_notice, nats_page)
+
+
+@kernel
+def set_direction_levels(row: Record, nats_notice: float, nats_page: float) -> None:
+    """Change the levels that will be claimed; takes effect between excursions."""
+    claim(row["stakes"], nats_notice, nats_page)
+    row["decay_notice"] = 1.0 - math.exp(-nats_notice)
+    row["decay_page"] = 1.0 - math.exp(-nats_page)
+
+
+@kernel
+def fit_if_due(row: Record, space: Record, kind: int) -> None:
+    """Fit the law for the first time; again, from the oldest rows of a full ring, while no change is open."""
+    t = row["events"]
+    if row["refit"] == 0:
+        if t - row["first"] >= FIT_EVENTS:
+            fit(row, space, kind, row["first"], row["first"] + FIT_EVENTS)
+            row["fitted"] = row["first"] + FIT_EVENTS
+            row["refit"] = row["first"] + ROWS
+        return
+    if t < row["refit"] or row["yardstick"] >= 0:
+        return
+    begin = max(oldest(space, kind), row["first"])
+    if t - begin < ROWS - BLOCK_EVENTS or (begin < row["away"][1] and row["away"][0] < begin + REFIT_EVENTS):
+        row["refit"] = t + BLOCK_EVENTS
+        return
+    fit(row, space, kind, begin, begin + REFIT_EVENTS)
+    row["fitted"] = begin + REFIT_EVENTS
+    row["refit"] = t + REFIT_EVERY
+    for w in range(WINDOWS.size):
+        row["aims"][w]["compared"] = 0
+
+
+@kernel
+def advance(row: Record, space: Record, kind: int, event: np.uint64, salt: np.uint64, logs: Floats) -> None:
+    """Take in the newest vector of the space and renew the levels. `event`: hash of its call; `logs`: ALL_BETS numbers."""
+    row["events"] = seen(space, kind)
+    t = row["events"] - 1
+    fit_if_due(row, space, kind)
+    if row["refit"] == 0 or t < row["fitted"]:
+        return
+    margin = MARGIN_RESIDUALS if kind == RESIDUALS else MARGIN
+    for w in range(WINDOWS.size):
+        aim = row["aims"][w]
+        part = logs[w * BETS : (w + 1) * BETS]
+        if aim["compared"] == 0 or aim["block"] == BLOCK_EVENTS:
+            renew_aim(row, w, space, kind, t)
+        if aim["compared"] == 0:
+            part[:] = 0.0
+            continue
+        own = salt ^ np.uint64(w)
+        pay_outs(aim, project(aim, space, kind, t), uniform(event, own, 0), uniform(event, own, 1), margin, part)
+    renew_levels(row, t, logs)
+
+
+@kernel
+def renew_levels(row: Record, t: int, logs: Floats) -> None:
+    """Play the bets on event t and write the levels."""
+    stakes = row["stakes"]
+    notice, page = settle(stakes, logs[:ALL_BETS], WEIGHTS, t)
+    row["surcharge_notice"] *= row["decay_notice"]
+    row["surcharge_page"] *= row["decay_page"]
+    start = stakes["start"][stakes["leader"]]
+    row["change"] = start
+    row["log_notice"] = -np.inf
+    row["log_page"] = -np.inf
+    if t + 1 < row["first"] + JUDGED_EVENTS:
+        for k in range(ALL_BETS):
+            stakes["notice"][k] = 0.0
+            stakes["page"][k] = 0.0
+    elif t - start + 1 >= SHORTEST_RUN:
+        row["log_notice"] = math.log(notice + 1e-300) - SURCHARGE * row["surcharge_notice"]
+        row["log_page"] = math.log(page + 1e-300) - SURCHARGE * row["surcharge_page"]
+
+
+@kernel
+def leading_aim(row: Record) -> Record:
+    """The aim of the leading bet; the other one where that has none now."""
+    w = row["stakes"]["leader"] // BETS
+    if row["aims"][w]["compared"] == 0:
+        w = 1 - w
+    return row["aims"][w]
+
+
+@kernel
+def scaled(aim: Record, projection: int) -> float:
+    """Projection in standard deviations of the older ones, from their mean."""
+    deviation: float = (projection - aim["centre"]) / aim["spread"]
+    return deviation
+
+
+@kernel
+def locate(row: Record, space: Record, kind: int) -> tuple[int, int, int]:
+    """First changed event as events ago: estimate, earliest, latest; see `changetime.refine`.
+
+    The scores are projections on the leading aim.
+    """
+    aim = leading_aim(row)
+    t = row["events"] - 1
+    n = min(REACH, t + 1 - max(row["fitted"], oldest(space, kind)))
+    if aim["compared"] == 0 or n < 1:
+        return t - row["change"], t - row["change"], t - row["change"]
+    best, estimate, earliest, latest = -1.0, 0, 0, 0
+    for turn in range(2):
+        total = 0.0
+        for k in range(n):
+            total += scaled(aim, project(aim, space, kind, t - k))
+            gain = total * total / (2.0 * (k + 1) * aim["inflation"]) if total > 0.0 else 0.0
+            if turn == 0 and gain > best:
+                best = gain
+                estimate = k
+            elif turn == 1 and gain >= best - WIDTH_NATS:
+                earliest = max(earliest, k)
+                latest = min(latest, k)
+        if turn == 0:
+            earliest, latest = estimate, estimate
+    return estimate, earliest, latest
