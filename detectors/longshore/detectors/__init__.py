@@ -4,13 +4,17 @@ from .base import Detector, Evidence, Uniforms, event_uniforms, hash64
 from .changetime import ChangeTime
 from .numeric_detector import NumericDetector
 from .share_detectors import BinaryDetector, CategoricalDetector
+from .vector_detector import ConditionalDetector, DirectionDetector, FeaturesDetector
 
 __all__ = [
     "BinaryDetector",
     "CategoricalDetector",
     "ChangeTime",
+    "ConditionalDetector",
     "Detector",
+    "DirectionDetector",
     "Evidence",
+    "FeaturesDetector",
     "NumericDetector",
     "Uniforms",
     "event_uniforms",

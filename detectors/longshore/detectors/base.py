@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -13,6 +14,8 @@ from .special import uniform
 
 Direction = Literal["up", "down", "spread"]
 Guarantee = Literal["exact", "approximate", "empirical"]
+#: what a detector eats: a number, a category, or the numbers of a vector, whichever it is for
+Value = float | str | Sequence[float] | npt.NDArray[Any]
 #: three independent numbers, uniform on (0, 1)
 Uniforms = tuple[float, float, float]
 
@@ -58,7 +61,7 @@ class Detector(Protocol):
 
     def update(
         self,
-        value: float | str,
+        value: Value,
         *,
         uniforms: Uniforms,
         clock: int | None = None,
@@ -66,8 +69,9 @@ class Detector(Protocol):
     ) -> Evidence | None:
         """Take in one value; evidence at the event at which a change is opened, else None.
 
-        `clock` is epoch milliseconds; `covariates` are natural logs of 1 + what is known of the event. A value that is
-        not finite changes nothing and is counted in `refused`.
+        `clock` is epoch milliseconds; `covariates` are natural logs of 1 + what is known of the event, for vectors the
+        numbers that they are given. A value that is not finite, or has a number that is not, changes nothing and is
+        counted in `refused`.
         """
 
     def accept(self) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from . import numeric, season
-from .base import Evidence, Uniforms, level_nats, pack, unpack
+from .base import Evidence, Uniforms, Value, level_nats, pack, unpack
 from .betting import BETS
 from .effect import finite, make_evidence, numeric_change, numeric_effect, numeric_guarantee
 from .lifecycle import FIRED, NEXT, RETURNED, accept
@@ -89,7 +89,7 @@ class NumericDetector:
 
     def update(
         self,
-        value: float | str,
+        value: Value,
         *,
         uniforms: Uniforms,
         clock: int | None = None,

@@ -69,7 +69,7 @@ class RiverDetector:
 
     def update(
         self,
-        value: float | str,
+        value: Value,
         *,
         uniforms: Uniforms,  # noqa: ARG002 - the contract's; River draws no lots here
         clock: int | None = None,  # noqa: ARG002

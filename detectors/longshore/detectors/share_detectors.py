@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from . import categorical
-from .base import Evidence, Uniforms, level_nats, pack, unpack
+from .base import Evidence, Uniforms, Value, level_nats, pack, unpack
 from .effect import finite, make_evidence, share_change, share_effect, share_guarantee
 from .jit import Arena
 from .lifecycle import FIRED, NEXT, RETURNED, accept
@@ -61,7 +61,7 @@ class BinaryDetector:
 
     def update(
         self,
-        value: float | str,
+        value: Value,
         *,
         uniforms: Uniforms,
         clock: int | None = None,  # noqa: ARG002 - the contract's; a share knows no clock
@@ -140,7 +140,7 @@ class CategoricalDetector:
 
     def update(
         self,
-        value: float | str,
+        value: Value,
         *,
         uniforms: Uniforms,
         clock: int | None = None,  # noqa: ARG002

@@ -24,7 +24,7 @@ JUDGED_EVENTS = 600
 #: events of every later fit, the oldest of a full ring; the first of them when the ring is full, then so many events apart
 REFIT_EVENTS, REFIT_EVERY = 500, 2 * ROWS
 #: see `vector_aim.pay_outs`; what regression leaves of a shift of what is given must not count, hence more for residuals
-MARGIN, MARGIN_RESIDUALS = 1.0, 2.7
+MARGIN, MARGIN_RESIDUALS = 0.5, 2.7
 #: how far back the beginning of a change is looked for, in events
 REACH = 400
 #: events of the aims' bets

@@ -16,12 +16,16 @@ from .lifecycle import BASELINE_NEEDED, FIRED, NEXT, QUIET, RETURNED, WATCHER_NA
 from .numeric import NUMERIC, YARDSTICK
 from .special import exp_bounded, uniform
 
+#: evidence counts from this event on: topics that come in runs are known by then for what they are
+JUDGED_EVENTS = 300
+
 
 def features_dtype(features: int) -> np.dtype[Any]:
     """State of so many features."""
     return np.dtype(
         [
             ("events", "i8"),
+            ("judged", "i8"),  # events that only teach
             ("change", "i8"),  # start of the leading feature's excursion
             ("log_notice", "f8"),  # natural log of the level, for claims up to the notice level
             ("log_page", "f8"),  # and beyond
@@ -64,6 +68,7 @@ def open_features(row: Record, nats_notice: float, nats_page: float) -> None:
     row["anchor"] = -1
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
+    row["judged"] = JUDGED_EVENTS
     parts = row["parts"]
     more = math.log(np.float64(parts.size))
     for k in range(parts.size):
@@ -108,8 +113,25 @@ def advance_features(row: Record, values: Floats, event: np.uint64, salts: Salts
     row["events"] = parts[0]["events"]
     row["leader"] = leader
     row["change"] = parts[leader]["change"]
+    if row["events"] <= row["judged"]:
+        row["log_notice"] = -np.inf
+        row["log_page"] = -np.inf
+        for k in range(parts.size):
+            hold(parts[k])
+        return
     row["log_notice"] = log_mean(parts, False)
     row["log_page"] = log_mean(parts, True)
+
+
+@kernel
+def hold(part: Record) -> None:
+    """Take what was won so far; excursions go on, and teach what is usual."""
+    stakes, records = part["stakes"], part["records"]
+    for k in range(stakes["notice"].size):
+        stakes["notice"][k] = 0.0
+        stakes["page"][k] = 0.0
+    for side in range(2):
+        records["stakes"][side] = 0.0
 
 
 @kernel
@@ -159,6 +181,7 @@ def start_features_watcher(rows: Arena, i: int, j: int, since: int, scratch: Flo
     watcher = rows[j]
     watcher["log_notice"] = -np.inf
     watcher["log_page"] = -np.inf
+    watcher["judged"] = 0
     for k in range(watcher["parts"].size):
         part = watcher["parts"][k]
         numeric.clear_evidence(part)

@@ -15,7 +15,13 @@ from .lifecycle import QUIET
 from .numeric import restart_references
 from .vector import direction_dtype, open_direction, set_direction_levels
 from .vector_change import observe_direction, yardstick_dtype
-from .vector_features import features_dtype, features_yardstick_dtype, observe_features, set_features_levels
+from .vector_features import (
+    JUDGED_EVENTS,
+    features_dtype,
+    features_yardstick_dtype,
+    observe_features,
+    set_features_levels,
+)
 from .vector_space import GIVENS, RESIDUALS, VECTORS, oldest, seen, vector_of
 from .vector_text import (
     DIMENSIONS,
@@ -228,6 +234,7 @@ def restart_direction(row: Record) -> None:
 @kernel
 def restart_parts(row: Record) -> None:
     """Features mean something else from now on: their references start afresh."""
+    row["judged"] = row["events"] + JUDGED_EVENTS
     row["watcher"] = -1
     row["yardstick"] = -1
     row["anchor"] = -1

@@ -240,9 +240,7 @@ def take_output(
 
 
 @kernel
-def take_texts(
-    text: Record, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int
-) -> tuple[int, int]:
+def take_texts(text: Record, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int) -> tuple[int, int]:
     """Take in the texts of call number `call` of a scope, entry e; which sides may be used, and which rings grew (bits).
 
     `chunks`: rows of `young` that the scope has, at least for this text. A side with a number that is not finite is
