@@ -10,7 +10,7 @@ import numpy as np
 from river import drift
 from river.base import DriftDetector
 
-from .base import Detector, Evidence, Uniforms, pack, unpack
+from .base import Detector, Evidence, Uniforms, Value, pack, unpack
 from .changetime import ChangeTime
 from .effect import finite
 

@@ -1,8 +1,8 @@
 """Streams of vectors: has the mean moved, in whatever direction?
 
-A row watches one kind of vectors of a space (`vector_space`): its own law, fitted once and again (`vector_fit`), two aims
-that go on being learned (`vector_aim`), and tempered bets on the scores they earn (`betting`). Levels, yardstick, watcher
-and return are those of `numeric`; the rings are shared, so that a watcher costs a law and its aims only.
+A row watches one kind of vectors of a space (`vector_space`): its own law, fitted once and again (`vector_fit`), two
+aims that go on being learned (`vector_aim`), and tempered bets on the scores they earn (`betting`). Levels, yardstick,
+watcher and return are those of `numeric`; the rings are shared, so that a watcher costs a law and its aims only.
 """
 
 import math
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from .betting import claim, settle, stakes_dtype
-from .changetime import WIDTH_NATS
 from .jit import Floats, Record, kernel
 from .lifecycle import SHORTEST_RUN, SURCHARGE
 from .special import uniform
@@ -21,10 +20,13 @@ from .vector_space import BLOCK_EVENTS, FIT_EVENTS, RESIDUALS, ROWS, oldest, see
 
 #: evidence counts from this event of a baseline on; the bets before it teach what excursions are usual
 JUDGED_EVENTS = 600
-#: events of every later fit, the oldest of a full ring; the first of them when the ring is full, then so many events apart
+#: events of every later fit, the oldest of a full ring; the first of them when it is full, then so many events apart
 REFIT_EVENTS, REFIT_EVERY = 500, 2 * ROWS
-#: see `vector_aim.pay_outs`; what regression leaves of a shift of what is given must not count, hence more for residuals
+#: see `vector_aim.pay_outs`; more for residuals: what a regression leaves of a shift of what is given must not count
 MARGIN, MARGIN_RESIDUALS = 0.5, 2.7
+#: log likelihood ratio below the maximum that still belongs to the interval of a change time: three times that of one
+#: number (`changetime`), since the aim was learned from some of the events
+WIDTH_NATS = 6.0
 #: how far back the beginning of a change is looked for, in events
 REACH = 400
 #: events of the aims' bets
@@ -108,7 +110,7 @@ def fit_if_due(row: Record, space: Record, kind: int) -> None:
 
 @kernel
 def advance(row: Record, space: Record, kind: int, event: np.uint64, salt: np.uint64, logs: Floats) -> None:
-    """Take in the newest vector of the space and renew the levels. `event`: hash of its call; `logs`: ALL_BETS numbers."""
+    """Take in the newest vector of the space and renew the levels. `event`: hash of its call; `logs`: scratch space."""
     row["events"] = seen(space, kind)
     t = row["events"] - 1
     fit_if_due(row, space, kind)

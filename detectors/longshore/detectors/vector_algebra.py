@@ -28,7 +28,7 @@ def weighted_sum(weights: Weights, codes: Codes) -> int:
     total = np.int32(0)
     for j in range(weights.size):
         total = np.int32(total + np.int32(np.int32(weights[j]) * np.int32(codes[j])))
-    return total
+    return int(total)
 
 
 @kernel

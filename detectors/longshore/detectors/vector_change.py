@@ -1,7 +1,7 @@
 """A change of a stream of vectors, from opening to end: yardstick, watcher, return, the next change.
 
-As in `numeric`: nothing is reset when a change is opened, the process alone carries the evidence on. The yardstick keeps
-the leading aim as it was then; projections on it, of events that had no part in it, tell the size of the change.
+As in `numeric`: nothing is reset when a change is opened, the process alone carries the evidence on. The yardstick
+keeps the leading aim as it was then; projections on it, of events that had no part in it, tell the size of the change.
 """
 
 import math
@@ -71,9 +71,7 @@ def start_direction_watcher(rows: Arena, i: int, j: int, since: int) -> None:
 
 
 @kernel
-def open_direction_change(
-    rows: Arena, i: int, j: int, yardsticks: Arena, k: int, space: Record, kind: int, since: int, floor: float
-) -> None:
+def open_direction_change(rows: Arena, i: int, j: int, yardsticks: Arena, k: int, since: int, floor: float) -> None:
     """Open a change of row i that began at event `since`: yardstick k (the row's anchor, if it has one), watcher j.
 
     `floor`: effect, in sd, below which a stream counts as returned.
@@ -86,14 +84,12 @@ def open_direction_change(
             old["references"][w] = row["aims"][w]["reference"]
     row["yardstick"] = k
     row["peak_page"] = row["log_page"]
-    expect_direction_return(rows, i, yardsticks, space, kind, since, floor)
+    expect_direction_return(rows, i, yardsticks, since, floor)
     start_direction_watcher(rows, i, j, since)
 
 
 @kernel
-def expect_direction_return(
-    rows: Arena, i: int, yardsticks: Arena, space: Record, kind: int, since: int, floor: float
-) -> None:
+def expect_direction_return(rows: Arena, i: int, yardsticks: Arena, since: int, floor: float) -> None:
     """Set effect and return test of row i up for the change that began at event `since`."""
     row = rows[i]
     old = yardsticks[row["yardstick"]]
@@ -174,7 +170,7 @@ def matches_old(row: Record, old: Record, space: Record, kind: int, since: int) 
 
 @kernel
 def restore_direction(rows: Arena, i: int, yardsticks: Arena) -> None:
-    """The stream has returned: what it scored before the change is usual again, the vectors of the change are left out."""
+    """The stream has returned: what it scored before is usual again, the vectors of the change are left out."""
     row = rows[i]
     old = yardsticks[row["yardstick"]]
     for w in range(WINDOWS.size):
@@ -192,9 +188,7 @@ def restore_direction(rows: Arena, i: int, yardsticks: Arena) -> None:
 
 
 @kernel
-def supersede_direction(
-    rows: Arena, i: int, yardsticks: Arena, space: Record, kind: int, since: int, floor: float
-) -> None:
+def supersede_direction(rows: Arena, i: int, yardsticks: Arena, since: int, floor: float) -> None:
     """The watcher found the next change: it becomes the process, with a new watcher; the oldest yardstick stays."""
     j, k = rows[i]["watcher"], rows[i]["yardstick"]
     rows[i] = rows[j]
@@ -202,7 +196,7 @@ def supersede_direction(
     row["yardstick"] = k
     row["anchor"] = k  # its mean is kept
     row["peak_page"] = row["log_page"]
-    expect_direction_return(rows, i, yardsticks, space, kind, since, floor)
+    expect_direction_return(rows, i, yardsticks, since, floor)
     row["anchor"] = -1
     start_direction_watcher(rows, i, j, since)
 

@@ -1,4 +1,4 @@
-"""The size of an open change of a stream of vectors or features, its time, and calls that show it. Rare, hence Python."""
+"""The size of an open change of vectors or features, its time, and calls that show it. Rare, hence Python."""
 
 import math
 
@@ -71,7 +71,7 @@ def features_guarantee(row: Record) -> Guarantee:
 
 
 @kernel
-def typical_calls(row: Record, old: Record, space: Record, kind: int, calls: Integers) -> int:
+def typical_calls(old: Record, space: Record, kind: int, calls: Integers) -> int:
     """Write the numbers of the calls since the open change that lie furthest along its aim, the furthest first.
 
     Fewer than `calls` has room for where the ring holds fewer; their number is returned.

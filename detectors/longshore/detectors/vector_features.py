@@ -12,7 +12,7 @@ import numpy as np
 from . import numeric, ranks
 from .dependence import block_variance
 from .jit import Arena, Floats, Floats32, Record, Salts, kernel
-from .lifecycle import BASELINE_NEEDED, FIRED, NEXT, QUIET, RETURNED, WATCHER_NATS, return_block
+from .lifecycle import BASELINE_NEEDED, FIRED, NEXT, QUIET, RECENT_VALUES, RETURNED, WATCHER_NATS, return_block
 from .numeric import NUMERIC, YARDSTICK
 from .special import exp_bounded, uniform
 
@@ -137,10 +137,10 @@ def hold(part: Record) -> None:
 @kernel
 def is_finite(features: Floats32) -> bool:
     """Are all features numbers?"""
+    finite = True
     for k in range(features.size):
-        if not math.isfinite(features[k]):
-            return False
-    return True
+        finite &= math.isfinite(features[k])
+    return finite
 
 
 @kernel
@@ -207,8 +207,8 @@ def open_features_change(
             part, before = row["parts"][p], old["parts"][p]
             before["reference"] = part["reference"]
             before["residuals"] = part["residuals"]
-            for event in range(max(since, t - numeric.RECENT_VALUES, 0), t):
-                ranks.forget(before["reference"], np.float64(part["values"][event % numeric.RECENT_VALUES]))
+            for event in range(max(since, t - RECENT_VALUES, 0), t):
+                ranks.forget(before["reference"], np.float64(part["values"][event % RECENT_VALUES]))
     row["yardstick"] = k
     row["peak_page"] = row["log_page"]
     start_features_watcher(rows, i, j, since, scratch)
@@ -240,7 +240,7 @@ def expect_features_return(rows: Arena, i: int, yardsticks: Arena, since: int, f
 
 @kernel
 def features_have_returned(row: Record, old: Record, values: Floats, event: np.uint64, salts: Salts) -> bool:
-    """Return test: two blocks in a row in which all features together are as far from the old means as noise is."""
+    """Return test: two blocks in a row with the leading feature, and all together, near the old means."""
     parts = row["parts"]
     for k in range(parts.size):
         before = old["parts"][k]
@@ -251,6 +251,7 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
     if old["count"] < n:
         return False
     noise, excess, total = 0.0, 0.0, 0.0
+    led = False
     for k in range(parts.size):
         before = old["parts"][k]
         error = block_variance(parts[k]["wander"], 0) / n + 1.0 / (before["reference"]["seen"] + 1.0)
@@ -259,9 +260,11 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
         noise += mean * mean / error
         excess += mean * mean - error
         total += 1.0
+        if k == old["leader"]:
+            led = mean * mean < error
     distance = math.sqrt(max(excess, 0.0))
     # mean of squared standard scores, 1 where nothing moved; features go together, as some six independent ones
-    same = noise / total < 1.6 and distance < old["largest"]
+    same = led and noise / total < 1.6 and distance < old["largest"]
     if old["settled"] != 0 and distance < old["floor"]:
         same = True
     old["good"] = old["good"] + 1 if same else 0
@@ -277,7 +280,8 @@ def features_match(watcher: Record, old: Record, since: int) -> bool:
     for k in range(watcher["parts"].size):
         if numeric.matches_yardstick(watcher["parts"][k], old["parts"][k], since):
             matching += 1
-    return 6 * matching >= 5 * watcher["parts"].size
+    enough: bool = 6 * matching >= 5 * watcher["parts"].size
+    return enough
 
 
 @kernel

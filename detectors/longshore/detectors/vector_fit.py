@@ -1,8 +1,8 @@
 """The usual law of a stream of vectors: mean and covariance, for RESIDUALS also the regression on what is given.
 
-All are made of sums of products of whole numbers, which are exact. The covariance is shrunk halfway to a multiple of the
-identity (Ledoit, Wolf 2004, with a fixed weight): with 300 vectors of 82 coordinates the plain one cannot be inverted
-with profit.
+All are made of sums of products of whole numbers, which are exact. The covariance is shrunk halfway to a multiple of
+the identity (Ledoit, Wolf 2004, with a fixed weight): with 300 vectors of 82 coordinates the plain one cannot be
+inverted with profit.
 """
 
 from typing import Any

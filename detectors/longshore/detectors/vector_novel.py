@@ -1,8 +1,8 @@
 """Are there new ones? The share of recent vectors that lie where hardly any lay before, and calls that show it.
 
-Density ratio by nearest neighbours (as in Loftsgaarden, Quesenberry 1965): for a vector, how many of the 12 nearest ones
-are recent, beside what their number among all would give. Recent vectors whose ratio is above that of nearly all earlier
-ones sit in a region of their own.
+Density ratio by nearest neighbours (as in Loftsgaarden, Quesenberry 1965): how many of the 12 vectors nearest to one
+are recent, beside what their number among all would give. Recent vectors whose ratio is above that of nearly all
+earlier ones sit in a region of their own.
 """
 
 from typing import NamedTuple

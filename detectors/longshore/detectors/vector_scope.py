@@ -98,7 +98,7 @@ def observe_text(
     """Entry e, call number `call` of its scope, through the five signals; all codes in one.
 
     `rows`: (6,) of the scope: TEXT, then those of SIGNALS, -1 for one that is switched off; `chunks`: of YOUNG.
-    `event`: hash of the call. `nats`, `page_nats`: (5,) logs of the levels, in events of the signal, for notice and page.
+    `event`: hash of the call. `nats`, `page_nats`: (5,) logs of the levels for notice and page, in events of a signal.
     `codes`: (5,), written: FIRED, RETURNED, NEXT or QUIET.
     """
     codes[:] = QUIET
@@ -164,7 +164,8 @@ def is_worn(text: Record, kind: int, since: int) -> bool:
             counts[place] += 1
             most = max(most, counts[place])
         alive += 1 if 20 * most < 19 * n else 0
-    return alive < WORN_BELOW * coder["alive"]
+    worn: bool = alive < WORN_BELOW * coder["alive"]
+    return worn
 
 
 @kernel

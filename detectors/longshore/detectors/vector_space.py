@@ -1,9 +1,9 @@
 """Vectors as rows of small whole numbers, in a ring that the detectors of a stream share.
 
 A coordinate becomes the normal score of its place among 31 quantiles of the first FIT_EVENTS vectors, in steps of
-1 / CODE_STEPS sd: one byte, at home in any law, with many zeros or heavy tails, and a vector far outside cannot outweigh
-all others. A space has two rings: vectors, and what the vectors are given (both optional); events that have both are
-pairs. Rings hold the newest ROWS events; an event is numbered by its place in its ring's history.
+1 / CODE_STEPS sd: one byte, at home in any law, with many zeros or heavy tails, and a vector far outside cannot
+outweigh all others. A space has two rings: vectors, and what the vectors are given (both optional); events that have
+both are pairs. Rings hold the newest ROWS events; an event is numbered by its place in its ring's history.
 """
 
 import math
@@ -98,7 +98,8 @@ def code(edges: Floats32, value: np.float32) -> np.int8:
     upper = low
     while upper < EDGES and edges[upper] == value:
         upper += 1
-    return LEVELS[low + upper]
+    level: np.int8 = LEVELS[low + upper]
+    return level
 
 
 @kernel
@@ -177,27 +178,34 @@ def oldest(space: Record, kind: int) -> int:
 @kernel
 def vector_of(space: Record, kind: int, event: int) -> Codes:
     """Codes of the vector of an event (of what it is given, for GIVENS)."""
+    codes: Codes
     if kind == VECTORS:
-        return space["ring"]["codes"][event % ROWS]
-    if kind == GIVENS:
-        return space["given"]["codes"][event % ROWS]
-    return space["ring"]["codes"][space["pairs"][event % ROWS, 0] % ROWS]
+        codes = space["ring"]["codes"][event % ROWS]
+    elif kind == GIVENS:
+        codes = space["given"]["codes"][event % ROWS]
+    else:
+        codes = space["ring"]["codes"][space["pairs"][event % ROWS, 0] % ROWS]
+    return codes
 
 
 @kernel
 def given_of(space: Record, event: int) -> Codes:
     """Codes of what the vector of a pair is given."""
-    return space["given"]["codes"][space["pairs"][event % ROWS, 1] % ROWS]
+    codes: Codes = space["given"]["codes"][space["pairs"][event % ROWS, 1] % ROWS]
+    return codes
 
 
 @kernel
 def call_of(space: Record, kind: int, event: int) -> int:
     """Number of the call of an event."""
+    call: int
     if kind == VECTORS:
-        return space["ring"]["calls"][event % ROWS]
-    if kind == GIVENS:
-        return space["given"]["calls"][event % ROWS]
-    return space["ring"]["calls"][space["pairs"][event % ROWS, 0] % ROWS]
+        call = space["ring"]["calls"][event % ROWS]
+    elif kind == GIVENS:
+        call = space["given"]["calls"][event % ROWS]
+    else:
+        call = space["ring"]["calls"][space["pairs"][event % ROWS, 0] % ROWS]
+    return call
 
 
 @kernel

@@ -1,8 +1,8 @@
 """What a text is to the detectors: features, counts over a fixed vocabulary, a vector; from calls to coded rows.
 
-Outputs become rows of 82 codes: 18 features and the square roots of the shares of 64 tokens, those that most of the first
-300 outputs used. Inputs become rows of 82: 18 features and the first 64 columns of the vector. Until a side has shown 300
-texts they wait as they came, in chunks; then its coder is fitted, and they are its first rows.
+Outputs become rows of 82 codes: 18 features and the square roots of the shares of 64 tokens, those that most of the
+first 300 outputs used. Inputs become rows of 82: 18 features and the first 64 columns of the vector. Until a side has
+shown 300 texts they wait as they came, in chunks; then its coder is fitted, and they are its first rows.
 """
 
 import math
@@ -241,13 +241,13 @@ def take_output(
 
 @kernel
 def take_texts(text: Record, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int) -> tuple[int, int]:
-    """Take in the texts of call number `call` of a scope, entry e; which sides may be used, and which rings grew (bits).
+    """Take in the texts of call number `call` of a scope, entry e; what may be used, and which rings grew (bits).
 
     `chunks`: rows of `young` that the scope has, at least for this text. A side with a number that is not finite is
     refused and counted. Where inputs have vectors, one without is not a row: it would be taken for one of zeros.
     """
     space = text["space"]
-    usable = np.int64(batch.measured[e])
+    usable: int = batch.measured[e]
     if usable & OUTPUT_FEATURES and not is_finite(batch.output_features[e]):
         usable &= ~(OUTPUT_FEATURES | OUTPUT_STYLE)
         text["refused"] += 1

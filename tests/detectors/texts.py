@@ -1,0 +1,243 @@
+"""The texts of one scope through all their signals: kernels run until something happens, then Python decides.
+
+What an owner of the kernels does, in short: rows are taken and given back, changes opened, closed, replaced.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from longshore.detectors import ChangeTime, hash64, vector, vector_change, vector_features
+from longshore.detectors.betting import BETS
+from longshore.detectors.effect import Effect
+from longshore.detectors.jit import kernel
+from longshore.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
+from longshore.detectors.vector_effect import (
+    direction_change,
+    direction_effect,
+    features_change,
+    features_effect,
+)
+from longshore.detectors.vector_scope import (
+    CONDITIONAL,
+    CONTENT,
+    DIRECTION,
+    DIRECTION_YARDSTICK,
+    DIRECTIONS,
+    INPUT_PARTS,
+    KINDS,
+    OUTPUT_PARTS,
+    PARTS,
+    PARTS_YARDSTICK,
+    SIGNALS,
+    STYLE,
+    TextArenas,
+    TextColumns,
+    TextScratch,
+    observe_text,
+)
+from longshore.detectors.vector_text import COLUMNS, FEATURES, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
+from longshore.detectors.vector_text import STYLE as VOCABULARY
+
+Floats = npt.NDArray[np.float64]
+#: everything of an output, of an input (see `vector_text`)
+WHOLE_OUTPUT, WHOLE_INPUT = 1 | 2, 4 | 8 | 16
+#: row of a signal in its arena; its watcher has the next one, its yardstick half the number
+PLACES = {OUTPUT_PARTS: 0, INPUT_PARTS: 2, STYLE: 0, CONDITIONAL: 2, CONTENT: 4}
+COLUMN_SALTS = TextColumns(
+    np.array([hash64(f"output_features.{k}") for k in range(FEATURES)], np.uint64),
+    np.array([hash64(f"input_features.{k}") for k in range(FEATURES)], np.uint64),
+    np.array([hash64(SIGNALS[s]) for s in DIRECTIONS], np.uint64),
+)
+
+
+class Side(NamedTuple):
+    """Measures of texts: features (n, 18), style counts (n, 256), tokens (n,), vectors (n, 128)."""
+
+    features: npt.NDArray[np.float32]
+    style: npt.NDArray[np.uint8]
+    tokens: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.int8]
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> "Side":
+        """Those of some texts."""
+        return Side(*(each[chosen] for each in self))
+
+
+def join(*sides: Side) -> Side:
+    """One after the other."""
+    return Side(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
+
+
+def batch_of(outputs: Side | None, inputs: Side | None) -> TextBatch:
+    """A batch of calls; None: not measured."""
+    n = len((outputs or inputs).tokens)  # type: ignore[union-attr]
+    empty = Side(*(np.zeros((n, *more), kind) for more, kind in _SHAPES))  # type: ignore[arg-type]
+    out, into = outputs or empty, inputs or empty
+    measured = np.full(n, (WHOLE_OUTPUT if outputs else 0) | (WHOLE_INPUT if inputs else 0), np.uint8)
+    scales = np.full(n, 1 / 127, np.float32)
+    tokens = out.tokens.astype(np.int64)
+    vectors = np.ascontiguousarray(into.vectors[:, :COLUMNS])
+    return TextBatch(measured, out.features, out.style, tokens, into.features, into.style, vectors, scales)
+
+
+_SHAPES = (((FEATURES,), np.float32), ((VOCABULARY,), np.uint8), ((), np.int64), ((128,), np.int8))
+
+
+def hashes(n: int, seed: int) -> npt.NDArray[np.uint64]:
+    """Hashes of n calls."""
+    return np.random.default_rng([seed, 77]).integers(0, 2**63, n).astype(np.uint64)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What a signal did at a call."""
+
+    call: int
+    signal: str
+    code: int
+    effect: Effect | None = None
+    change: ChangeTime | None = None
+    nats: float = math.nan
+
+
+class TextScope:
+    """One scope. `nats`, `page_nats`: logs of the levels, in events of the signal; `floor` in sd."""
+
+    def __init__(
+        self, nats: float = math.log(1e4), page_nats: float = math.log(1e6), *, floor: float = 0.0, vectors: bool = True
+    ) -> None:
+        self.arenas = TextArenas(
+            np.zeros(1, TEXT),
+            np.zeros(YOUNG_CHUNKS, YOUNG),
+            np.zeros(6, DIRECTION),
+            np.zeros(3, DIRECTION_YARDSTICK),
+            np.zeros(4, PARTS),
+            np.zeros(2, PARTS_YARDSTICK),
+        )
+        self.text["vectors"] = vectors
+        self.floor = floor
+        self.nats, self.page_nats = np.full(len(SIGNALS), nats), np.full(len(SIGNALS), page_nats)
+        self.rows = np.array([0, *(PLACES[s] for s in range(len(SIGNALS)))], np.int32)
+        self.chunks = np.arange(YOUNG_CHUNKS, dtype=np.int32)
+        self.codes = np.zeros(len(SIGNALS), np.int64)
+        self.scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, vector.ALL_BETS)))
+        self.calls = 0
+        for s, i in PLACES.items():
+            if s in DIRECTIONS:
+                vector.open_direction(self.arenas.directions[i], 0, nats, page_nats)
+            else:
+                vector_features.open_features(self.arenas.parts[i], nats, page_nats)
+
+    @property
+    def text(self) -> np.void:
+        """Rings, coders, counts."""
+        row: np.void = self.arenas.texts[0]
+        return row
+
+    def row(self, s: int) -> np.void:
+        """State of signal s."""
+        row: np.void = (self.arenas.directions if s in DIRECTIONS else self.arenas.parts)[PLACES[s]]
+        return row
+
+    def is_open(self, s: int) -> bool:
+        """Has signal s an open change?"""
+        return bool(self.row(s)["yardstick"] >= 0)
+
+    def feed(
+        self, batch: TextBatch, events: npt.NDArray[np.uint64], *, levels: tuple[Floats, Floats] | None = None
+    ) -> list[Happening]:
+        """Give it a batch of calls; what happened. `levels` (n, 5), written: both processes after each call."""
+        found: list[Happening] = []
+        notice, page = levels or (np.zeros((0, 5)), np.zeros((0, 5)))
+        e = 0
+        while e < len(events):
+            args = (self.arenas, self.rows, self.chunks, self.calls, batch, e, events, COLUMN_SALTS)
+            last = walk(*args, self.nats, self.page_nats, self.codes, self.scratch, notice, page)
+            self.calls += last - e
+            e = last
+            found += [self.decide(s, int(self.codes[s])) for s in np.flatnonzero(self.codes).tolist()]
+        return found
+
+    def decide(self, s: int, code: int) -> Happening:
+        """What the owner does when signal s did something."""
+        call = self.calls - 1
+        if code == RETURNED:
+            if s in DIRECTIONS:
+                vector_change.restore_direction(self.arenas.directions, PLACES[s], self.arenas.direction_yardsticks)
+            else:
+                vector_features.restore_features(self.arenas.parts, PLACES[s], self.arenas.parts_yardsticks)
+            return Happening(call, SIGNALS[s], code)
+        assert code in (FIRED, NEXT)
+        effect, change = self._direction(s, code) if s in DIRECTIONS else self._parts(s, code)
+        return Happening(call, SIGNALS[s], code, effect, change, float(self.row(s)["log_notice"]))
+
+    def _direction(self, s: int, code: int) -> tuple[Effect, ChangeTime]:
+        rows, old, i = self.arenas.directions, self.arenas.direction_yardsticks, PLACES[s]
+        moved = rows[i] if code == FIRED else rows[rows[i]["watcher"]]
+        change = direction_change(moved, self.text["space"], KINDS[DIRECTIONS.index(s)])
+        since = int(moved["events"]) - 1 - change.estimate
+        if code == FIRED:
+            vector_change.open_direction_change(rows, i, i + 1, old, i // 2, since, self.floor)
+        else:
+            vector_change.supersede_direction(rows, i, old, since, self.floor)
+        return direction_effect(rows, i, old), change
+
+    def _parts(self, s: int, code: int) -> tuple[Effect, ChangeTime]:
+        rows, old, i = self.arenas.parts, self.arenas.parts_yardsticks, PLACES[s]
+        change = features_change(rows[i] if code == FIRED else rows[rows[i]["watcher"]])
+        if code == FIRED:
+            args = (rows, i, i + 1, old, i // 2, rows[i]["change"], self.floor, self.scratch.bets)
+            vector_features.open_features_change(*args)
+        else:
+            vector_features.supersede_features(rows, i, old, self.floor, self.scratch.bets)
+        return features_effect(rows, i, old), change
+
+    def effect(self, s: int) -> Effect:
+        """Effect of the open change of signal s, now."""
+        if s in DIRECTIONS:
+            return direction_effect(self.arenas.directions, PLACES[s], self.arenas.direction_yardsticks)
+        return features_effect(self.arenas.parts, PLACES[s], self.arenas.parts_yardsticks)
+
+    def accept(self, s: int) -> None:
+        """The new level of signal s is normal."""
+        accept(self.arenas.directions if s in DIRECTIONS else self.arenas.parts, PLACES[s])
+
+    def state(self) -> bytes:
+        """All of it."""
+        return b"".join(arena.tobytes() for arena in self.arenas)
+
+
+@kernel
+def walk(
+    arenas: TextArenas,
+    rows: npt.NDArray[np.int32],
+    chunks: npt.NDArray[np.int32],
+    calls: int,
+    batch: TextBatch,
+    first: int,
+    events: npt.NDArray[np.uint64],
+    columns: TextColumns,
+    nats: Floats,
+    page_nats: Floats,
+    codes: npt.NDArray[np.int64],
+    scratch: TextScratch,
+    notice: Floats,
+    page: Floats,
+) -> int:
+    """Calls from `first` on until something happens; the next one."""
+    for e in range(first, events.size):
+        call = calls + e - first
+        code = observe_text(arenas, rows, chunks, call, batch, e, events[e], columns, nats, page_nats, codes, scratch)
+        for s in range(notice.shape[1] if notice.shape[0] > 0 else 0):
+            if s in (OUTPUT_PARTS, INPUT_PARTS):
+                notice[e, s] = arenas.parts[rows[1 + s]]["log_notice"]
+                page[e, s] = arenas.parts[rows[1 + s]]["log_page"]
+            else:
+                notice[e, s] = arenas.directions[rows[1 + s]]["log_notice"]
+                page[e, s] = arenas.directions[rows[1 + s]]["log_page"]
+        if code != 0:
+            return e + 1
+    return events.size
