@@ -17,11 +17,15 @@ from longshore.detectors import (
     BinaryDetector,
     CategoricalDetector,
     ChangeTime,
+    ConditionalDetector,
     Detector,
+    DirectionDetector,
     Evidence,
+    FeaturesDetector,
     NumericDetector,
     Uniforms,
 )
+from longshore.detectors.base import Value
 from longshore.detectors.river import RiverDetector
 
 from tests.detectors.streams import poisson_limit
@@ -31,7 +35,8 @@ SEED = 1234
 #: a stream's life here: normal, changed, and normal again
 NORMAL, CHANGED, BACK = 1200, 300, 500
 MOST_STATE_BYTES = 32_768
-Value = float | str
+#: the same for vectors, whose newest 1,184 are kept: 9 bytes and one a number each, twice, and a few laws
+MOST_VECTOR_BYTES = 131_072
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,31 @@ CATEGORIES = Kind(
     "stop",
     NO_EVENT,
 )
+DIMENSIONS = 3
+NO_VECTOR = (
+    *NO_EVENT,
+    "abc",
+    7.0,
+    [],
+    [1.0, 2.0],
+    [1.0, 2.0, 3.0, 4.0],
+    [1.0, math.nan, 3.0],
+    (math.inf, 1.0, 2.0),
+    [1.0, "2", 3.0],
+    [1.0, None, 3.0],
+    [1.0, 2.0, 10**400],
+    [[1.0, 2.0, 3.0]],
+    np.array([1.0, np.nan, 2.0]),
+    np.zeros((3, 1)),
+    np.array(["a", "b", "c"]),
+    np.array([1j, 2.0, 3.0]),
+)
+VECTORS = Kind(
+    lambda rng: rng.normal(0, 1, DIMENSIONS).tolist(),
+    lambda rng: (rng.normal(0, 1, DIMENSIONS) + [0.0, 1.5, -1.5]).tolist(),
+    [0.0, 7.5, -3.0],
+    NO_VECTOR,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +101,11 @@ class Case:
     arguments: dict[str, Any] = field(default_factory=dict)
     clock: bool = False
     covariates: int = 0
+
+    @property
+    def most_bytes(self) -> int:
+        """Largest state."""
+        return MOST_VECTOR_BYTES if self.kind is VECTORS else MOST_STATE_BYTES
 
     def make(self) -> Detector:
         detector: Detector = self.cls(**self.arguments)
@@ -86,6 +121,9 @@ CASES = (
     Case(NumericDetector, NUMBERS, {"level": 1e4, "seasonal": True, "covariates": 2}, clock=True, covariates=2),
     Case(BinaryDetector, YES_NO, {"level": 1e4}),
     Case(CategoricalDetector, CATEGORIES, {"level": 1e4}),
+    Case(DirectionDetector, VECTORS, {"level": 1e4, "dimensions": DIMENSIONS}),
+    Case(ConditionalDetector, VECTORS, {"level": 1e3, "page_level": 1e6, "dimensions": 3, "given": 2}, covariates=2),
+    Case(FeaturesDetector, VECTORS, {"level": 1e4, "features": DIMENSIONS}),
     Case(RiverDetector, NUMBERS, {"text": "ADWIN(delta=0.0001)"}),
     Case(RiverDetector, SIGNED, {"text": "KSWIN(alpha=1e-8)"}),
     Case(RiverDetector, SIGNED, {"text": "PageHinkley(threshold=150)"}),
@@ -291,7 +329,7 @@ def test_the_state_is_bounded_whatever_the_length_of_the_stream(case: Case) -> N
         event.give(detector)
         if t % 50 == 0:
             sizes.append(len(detector.snapshot()))
-    assert max(sizes) <= MOST_STATE_BYTES
+    assert max(sizes) <= case.most_bytes
     assert max(sizes[90:]) <= max(MOST_STATE_BYTES * (case.cls is RiverDetector), max(sizes[:90]) + 8)
 
 

@@ -13,7 +13,17 @@ from pathlib import Path
 import numba
 import numpy as np
 import numpy.typing as npt
-from longshore.detectors import BinaryDetector, CategoricalDetector, Detector, Evidence, NumericDetector, event_uniforms
+from longshore.detectors import (
+    BinaryDetector,
+    CategoricalDetector,
+    ConditionalDetector,
+    Detector,
+    DirectionDetector,
+    Evidence,
+    FeaturesDetector,
+    NumericDetector,
+    event_uniforms,
+)
 
 #: how far the values move, in sd, and for how many events: a change, the next one on top of it, and the return
 PLAN = [(0.0, 700), (2.5, 50), (6.0, 80), (0.0, 300)]
@@ -82,10 +92,31 @@ def shares(name: str, detector: BinaryDetector | CategoricalDetector) -> dict[st
     return lived(name, detector, found, opened)
 
 
+#: how far vectors move, in sd of two of their numbers, and for how many events
+VECTOR_PLAN = [(0.0, 760), (2.0, 60), (0.0, 400)]
+
+
+def vectors(name: str, detector: DirectionDetector | ConditionalDetector | FeaturesDetector) -> dict[str, str]:
+    rng, found, opened, t = random.Random(5), [], [], 0
+    for shift, events in VECTOR_PLAN:
+        for _ in range(events):
+            given = (rng.gauss(0, 1), rng.gauss(0, 1))
+            value = [rng.gauss(0, 1), rng.gauss(shift, 1), float(rng.random() < 0.2) - shift + given[0]]
+            uniforms = event_uniforms(f"{name}{t}", name)
+            evidence = detector.update(value, uniforms=uniforms, covariates=given)
+            found += [evidence] if evidence else []
+            t += 1
+        opened.append(detector.open)
+    return lived(name, detector, found, opened)
+
+
 def everything() -> dict[str, str]:
     found = {
         **shares("binary", BinaryDetector(level=1e3, page_level=1e5)),
         **shares("categories", CategoricalDetector(level=1e3, page_level=1e5)),
+        **vectors("direction", DirectionDetector(dimensions=3, level=1e3)),
+        **vectors("conditional", ConditionalDetector(dimensions=3, given=2, level=1e3)),
+        **vectors("features", FeaturesDetector(features=3, level=1e3)),
     }
     for seed in SEEDS:
         found |= numeric(f"log {seed}", seed, logarithmic=True, given=False)
@@ -112,6 +143,8 @@ def test_the_kernels_as_plain_python_give_the_same_numbers_bit_for_bit() -> None
         assert any(changes >= 2 and opened == [False, True, True, False] for changes, *opened in lives), (kind, lives)
     for kind in ("binary", "categories"):
         assert json.loads(compiled[f"{kind}.life"])[1:3] == [False, True]
+    for kind in ("direction", "conditional", "features"):
+        assert json.loads(compiled[f"{kind}.life"])[1:] == [False, True, False]
 
 
 if __name__ == "__main__":

@@ -32,6 +32,21 @@ def weighted_sum(weights: Weights, codes: Codes) -> int:
 
 
 @kernel
+def sort(values: Floats32) -> None:
+    """Put values into ascending order (Shell 1959): NumPy's sorting costs seconds of compilation."""
+    gap = values.size // 2
+    while gap > 0:
+        for i in range(gap, values.size):
+            x = values[i]
+            j = i
+            while j >= gap and values[j - gap] > x:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = x
+        gap //= 2
+
+
+@kernel
 def add_products(codes: Sums, products: Sums) -> None:
     """Add the products of a row of codes with itself to the lower triangle of `products` (n, n)."""
     for i in range(codes.size):

@@ -178,7 +178,8 @@ class _Directions:
     def _judge(self, space: Record, event: np.uint64) -> Evidence | None:
         rows, old, kind, floor = self._rows, self._yardsticks, self._kind, self._floor
         args = (rows, 0, old, space, kind, event, np.uint64(0), self._nats, self._logs)
-        code = vector_change.observe_direction(*args)
+        with np.errstate(over="ignore"):  # hashes wrap around, also where the kernel runs as plain Python
+            code = vector_change.observe_direction(*args)
         if code in (FIRED, NEXT):
             row = rows[0] if code == FIRED else rows[1]
             change = direction_change(row, space, kind)
@@ -337,7 +338,9 @@ class FeaturesDetector:
             self.refused += 1
             return None
         rows, old, event, salts = self._rows, self._yardsticks, event_hash(uniforms), self._salts
-        code = vector_features.observe_features(rows, 0, old, x, event, salts, self._nats, self._values, self._bets)
+        args = (rows, 0, old, x, event, salts, self._nats, self._values, self._bets)
+        with np.errstate(over="ignore"):
+            code = vector_features.observe_features(*args)
         if code in (FIRED, NEXT):
             row = rows[0] if code == FIRED else rows[1]
             change = features_change(row)

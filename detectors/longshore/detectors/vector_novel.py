@@ -20,6 +20,8 @@ MOST_RECENT, EARLIER_FOR_ONE = 200, 2
 BACKGROUND = 0.03
 #: the share is told when it is so many standard errors above the background
 STANDARD_ERRORS = 3.5
+#: farther than any two vectors are
+FARTHEST = np.int32(2**31 - 1)
 #: vectors needed on either side
 FEWEST = 40
 
@@ -52,11 +54,15 @@ def ratios(space: Record, kind: int, first: int, events: Integers, recent: int, 
     squares = np.zeros(n, np.int32)
     for k in range(n):
         distances(space, kind, first, events, k, squares)
-        squares[k] = np.int32(2147483647)
-        order = np.argsort(squares, kind="mergesort")
+        squares[k] = FARTHEST
         new = 0
-        for m in range(NEIGHBOURS):
-            new += 1 if order[m] >= earlier else 0
+        for _ in range(NEIGHBOURS):
+            nearest = 0
+            for m in range(n):
+                if squares[m] < squares[nearest]:
+                    nearest = m
+            new += 1 if nearest >= earlier else 0
+            squares[nearest] = FARTHEST
         own_new = recent - (1 if k >= earlier else 0)
         own_old = earlier - (0 if k >= earlier else 1)
         density = (new + 0.5) / own_new

@@ -103,17 +103,14 @@ def observe_text(
     """
     codes[:] = QUIET
     usable, grown = take_texts(arenas.texts[rows[0]], arenas.young, chunks, call, batch, e)
-    if usable & OUTPUT_FEATURES and rows[1 + OUTPUT_PARTS] >= 0:
-        s, i = OUTPUT_PARTS, rows[1 + OUTPUT_PARTS]
+    for s in (OUTPUT_PARTS, INPUT_PARTS):
+        i = rows[1 + s]
+        features, salts, needed = batch.output_features[e], columns.output_salts, OUTPUT_FEATURES
+        if s == INPUT_PARTS:
+            features, salts, needed = batch.input_features[e], columns.input_salts, INPUT_FEATURES
+        if i < 0 or usable & needed == 0:
+            continue
         set_features_levels(arenas.parts[i], nats[s], page_nats[s])
-        features, salts = batch.output_features[e], columns.output_salts
-        codes[s] = observe_features(
-            arenas.parts, i, arenas.parts_yardsticks, features, event, salts, nats[s], scratch.values, scratch.bets
-        )
-    if usable & INPUT_FEATURES and rows[1 + INPUT_PARTS] >= 0:
-        s, i = INPUT_PARTS, rows[1 + INPUT_PARTS]
-        set_features_levels(arenas.parts[i], nats[s], page_nats[s])
-        features, salts = batch.input_features[e], columns.input_salts
         codes[s] = observe_features(
             arenas.parts, i, arenas.parts_yardsticks, features, event, salts, nats[s], scratch.values, scratch.bets
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from .jit import Floats32, Record, kernel
 from .special import normal_quantile
-from .vector_algebra import Codes, Sums
+from .vector_algebra import Codes, Sums, sort
 
 #: vectors from which coder, mean and covariance are first learned
 FIT_EVENTS = 300
@@ -77,7 +77,7 @@ def space_dtype(dimensions: int, given: int) -> np.dtype[Any]:
 @kernel
 def fit_coordinate(coder: Record, j: int, values: Floats32) -> None:
     """Learn the edges of coordinate j from values (n,), which are sorted on the way."""
-    values.sort()
+    sort(values)
     n = values.size
     for k in range(EDGES):
         coder["edges"][j, k] = values[(k + 1) * n // (EDGES + 1)]
