@@ -86,7 +86,7 @@ NO_VECTOR = (
 )
 VECTORS = Kind(
     lambda rng: rng.normal(0, 1, DIMENSIONS).tolist(),
-    lambda rng: (rng.normal(0, 1, DIMENSIONS) + [0.0, 1.5, -1.5]).tolist(),
+    lambda rng: (rng.normal(0, 1, DIMENSIONS) + np.array([0.0, 1.5, -1.5])).tolist(),
     [0.0, 7.5, -3.0],
     NO_VECTOR,
 )

@@ -38,7 +38,7 @@ from longshore.detectors.vector_scope import (
     TextScratch,
     observe_text,
 )
-from longshore.detectors.vector_text import COLUMNS, FEATURES, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
+from longshore.detectors.vector_text import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
 from longshore.detectors.vector_text import STYLE as VOCABULARY
 
 Floats = npt.NDArray[np.float64]
@@ -111,6 +111,7 @@ class TextScope:
     ) -> None:
         self.arenas = TextArenas(
             np.zeros(1, TEXT),
+            np.zeros(1, SPACE),
             np.zeros(YOUNG_CHUNKS, YOUNG),
             np.zeros(6, DIRECTION),
             np.zeros(3, DIRECTION_YARDSTICK),
@@ -120,11 +121,11 @@ class TextScope:
         self.text["vectors"] = vectors
         self.floor = floor
         self.nats, self.page_nats = np.full(len(SIGNALS), nats), np.full(len(SIGNALS), page_nats)
-        self.rows = np.array([0, *(PLACES[s] for s in range(len(SIGNALS)))], np.int32)
+        self.rows = np.array([0, 0, *(PLACES[s] for s in range(len(SIGNALS)))], np.int32)
         self.chunks = np.arange(YOUNG_CHUNKS, dtype=np.int32)
         self.codes = np.zeros(len(SIGNALS), np.int64)
         self.scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, vector.ALL_BETS)))
-        self.calls = 0
+        self.calls = 0  # so far
         for s, i in PLACES.items():
             if s in DIRECTIONS:
                 vector.open_direction(self.arenas.directions[i], 0, nats, page_nats)
@@ -133,8 +134,14 @@ class TextScope:
 
     @property
     def text(self) -> np.void:
-        """Rings, coders, counts."""
+        """Counts."""
         row: np.void = self.arenas.texts[0]
+        return row
+
+    @property
+    def space(self) -> np.void:
+        """Rings and coders."""
+        row: np.void = self.arenas.spaces[0]
         return row
 
     def row(self, s: int) -> np.void:
@@ -163,7 +170,7 @@ class TextScope:
 
     def decide(self, s: int, code: int) -> Happening:
         """What the owner does when signal s did something."""
-        call = self.calls - 1
+        call = self.calls
         if code == RETURNED:
             if s in DIRECTIONS:
                 vector_change.restore_direction(self.arenas.directions, PLACES[s], self.arenas.direction_yardsticks)
@@ -177,7 +184,7 @@ class TextScope:
     def _direction(self, s: int, code: int) -> tuple[Effect, ChangeTime]:
         rows, old, i = self.arenas.directions, self.arenas.direction_yardsticks, PLACES[s]
         moved = rows[i] if code == FIRED else rows[rows[i]["watcher"]]
-        change = direction_change(moved, self.text["space"], KINDS[DIRECTIONS.index(s)])
+        change = direction_change(moved, self.space, KINDS[DIRECTIONS.index(s)])
         since = int(moved["events"]) - 1 - change.estimate
         if code == FIRED:
             vector_change.open_direction_change(rows, i, i + 1, old, i // 2, since, self.floor)
@@ -229,15 +236,15 @@ def walk(
 ) -> int:
     """Calls from `first` on until something happens; the next one."""
     for e in range(first, events.size):
-        call = calls + e - first
+        call = calls + e - first + 1
         code = observe_text(arenas, rows, chunks, call, batch, e, events[e], columns, nats, page_nats, codes, scratch)
         for s in range(notice.shape[1] if notice.shape[0] > 0 else 0):
             if s in (OUTPUT_PARTS, INPUT_PARTS):
-                notice[e, s] = arenas.parts[rows[1 + s]]["log_notice"]
-                page[e, s] = arenas.parts[rows[1 + s]]["log_page"]
+                notice[e, s] = arenas.parts[rows[2 + s]]["log_notice"]
+                page[e, s] = arenas.parts[rows[2 + s]]["log_page"]
             else:
-                notice[e, s] = arenas.directions[rows[1 + s]]["log_notice"]
-                page[e, s] = arenas.directions[rows[1 + s]]["log_page"]
+                notice[e, s] = arenas.directions[rows[2 + s]]["log_notice"]
+                page[e, s] = arenas.directions[rows[2 + s]]["log_page"]
         if code != 0:
             return e + 1
     return events.size

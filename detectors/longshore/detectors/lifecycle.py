@@ -1,6 +1,6 @@
 """What the detectors of numbers and of shares have in common: codes, constants and the way a change is accepted."""
 
-from .jit import Arena, kernel
+from .jit import Arena, Record, kernel
 
 #: nothing happened
 QUIET = 0
@@ -25,6 +25,15 @@ WATCHER_NATS = 0.6931471805599453
 SURCHARGE = 1.0
 #: shortest and longest block of the return test, in events
 RETURN_BLOCK = (32, 512)
+
+
+@kernel
+def told(row: Record, code: int) -> int:
+    """Note what the newest value led to, and whether the evidence of an open change passed its milestone."""
+    if code == QUIET and row["yardstick"] >= 0 and row["peak_page"] >= row["milestone"]:
+        code = LEVEL
+    row["code"] = code
+    return code
 
 
 @kernel

@@ -14,7 +14,7 @@ from .betting import claim, settle, stakes_dtype
 from .jit import Floats, Record, kernel
 from .lifecycle import SHORTEST_RUN, SURCHARGE
 from .special import uniform
-from .vector_aim import BETS, WEIGHTS, WINDOWS, aim_dtype, pay_outs, project, renew_aim
+from .vector_aim import AIMS, BETS, WEIGHTS, aim_dtype, pay_outs, project, renew_aim
 from .vector_fit import fit, fit_dtype
 from .vector_space import BLOCK_EVENTS, FIT_EVENTS, RESIDUALS, ROWS, oldest, seen
 
@@ -30,7 +30,7 @@ WIDTH_NATS = 6.0
 #: how far back the beginning of a change is looked for, in events
 REACH = 400
 #: events of the aims' bets
-ALL_BETS = BETS * WINDOWS.size
+ALL_BETS = BETS * AIMS
 
 
 def direction_dtype(dimensions: int, given: int) -> np.dtype[Any]:
@@ -56,7 +56,7 @@ def direction_dtype(dimensions: int, given: int) -> np.dtype[Any]:
             ("anchor", "i4"),
             ("code", "i4"),
             *fit_dtype(dimensions, given),
-            ("aims", aim_dtype(dimensions, given), WINDOWS.size),
+            ("aims", aim_dtype(dimensions, given), AIMS),
             ("stakes", stakes_dtype(ALL_BETS)),
         ],
         align=True,
@@ -104,7 +104,7 @@ def fit_if_due(row: Record, space: Record, kind: int) -> None:
     fit(row, space, kind, begin, begin + REFIT_EVENTS)
     row["fitted"] = begin + REFIT_EVENTS
     row["refit"] = t + REFIT_EVERY
-    for w in range(WINDOWS.size):
+    for w in range(AIMS):
         row["aims"][w]["compared"] = 0
 
 
@@ -117,7 +117,7 @@ def advance(row: Record, space: Record, kind: int, event: np.uint64, salt: np.ui
     if row["refit"] == 0 or t < row["fitted"]:
         return
     margin = MARGIN_RESIDUALS if kind == RESIDUALS else MARGIN
-    for w in range(WINDOWS.size):
+    for w in range(AIMS):
         aim = row["aims"][w]
         part = logs[w * BETS : (w + 1) * BETS]
         if aim["compared"] == 0 or aim["block"] == BLOCK_EVENTS:

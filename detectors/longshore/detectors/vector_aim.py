@@ -32,8 +32,10 @@ from .vector_space import (
     vector_of,
 )
 
-#: a short window sees a clear change soon, a long one a faint one
-WINDOWS = np.array([48, LONGEST_WINDOW])
+#: events that an aim is learned from, by kind (VECTORS, GIVENS, RESIDUALS): a short window sees a clear change soon, a
+#: long one a faint one; of what is given a new part is faint more often than not
+WINDOWS = np.array([[48, 160], [64, LONGEST_WINDOW], [48, 160]])
+AIMS = WINDOWS.shape[1]
 #: older vectors needed
 COMPARED_NEEDED = 40
 #: scores join the ones that later scores are ranked among so many events late, so that a change is not learned away
@@ -49,7 +51,7 @@ SHARES = np.array([0.03, 0.1, 0.3])
 KAPPA = 0.2
 BETS = SHIFTS.size + SHARES.size
 _SHIFT_WEIGHT, _SHARE_WEIGHT = 0.25, 0.25 / 3.0
-WEIGHTS = np.array(([_SHIFT_WEIGHT] * SHIFTS.size + [_SHARE_WEIGHT] * SHARES.size) * WINDOWS.size) / WINDOWS.size
+WEIGHTS = np.array(([_SHIFT_WEIGHT] * SHIFTS.size + [_SHARE_WEIGHT] * SHARES.size) * AIMS) / AIMS
 
 
 def _tail_bets() -> list[list[float]]:
@@ -133,7 +135,7 @@ def renew_aim(row: Record, w: int, space: Record, kind: int, event: int) -> None
     aim = row["aims"][w]
     aim["compared"] = 0
     aim["block"] = 0
-    last = event - WINDOWS[w]
+    last = event - WINDOWS[kind, w]
     first = max(row["fitted"], last - HISTORY, oldest(space, kind))
     away_from, away_to = row["away"][0], row["away"][1]
     overlap = max(min(last, away_to) - max(first, away_from), 0)

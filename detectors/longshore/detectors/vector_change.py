@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from . import ranks
 from .betting import clear_stakes, cut_off
 from .jit import Arena, Floats, Record, kernel
 from .lifecycle import FIRED, NEXT, QUIET, RETURNED, WATCHER_NATS, return_block
 from .ranks import REFERENCE
-from .vector import advance, leading_aim, scaled
-from .vector_aim import LATE_EVENTS, WINDOWS, aim_dtype, project
+from .vector import advance, leading_aim, open_direction, scaled
+from .vector_aim import AIMS, LATE_EVENTS, aim_dtype, project
 from .vector_algebra import SUM_SHIFT
 from .vector_space import oldest
 
@@ -25,7 +26,7 @@ def yardstick_dtype(dimensions: int, given: int) -> np.dtype[Any]:
         [
             ("mean", "f8", dimensions),
             ("given_mean", "f8", given),
-            ("references", REFERENCE, WINDOWS.size),
+            ("references", REFERENCE, AIMS),
             ("aim", aim_dtype(dimensions, given)),  # the leading one, as it was when the change was opened
             ("seen", "i8"),  # events of before that it was compared with
             ("since", "i8"),  # event at which the change began
@@ -55,6 +56,23 @@ def clear_direction(row: Record) -> None:
 
 
 @kernel
+def restart_direction(row: Record) -> None:
+    """A new baseline from the first event of a new ring; what excursions are usual is not forgotten."""
+    clear_stakes(row["stakes"])
+    row["events"] = 0
+    row["away"][0] = 0
+    row["away"][1] = 0
+    row["surcharge_notice"] = 0.0
+    row["surcharge_page"] = 0.0
+    for w in range(row["aims"].size):
+        aim = row["aims"][w]
+        aim["compared"] = 0
+        aim["scored"] = 0
+        ranks.clear(aim["reference"])
+    open_direction(row, 0, row["stakes"]["nats_notice"], row["stakes"]["nats_page"])
+
+
+@kernel
 def start_direction_watcher(rows: Arena, i: int, j: int, since: int) -> None:
     """Make row j the watcher of row i: a baseline that begins with event `since`, and knows how the stream moves."""
     rows[j] = rows[i]
@@ -63,7 +81,7 @@ def start_direction_watcher(rows: Arena, i: int, j: int, since: int) -> None:
     watcher["first"] = since
     watcher["fitted"] = 0
     watcher["refit"] = 0
-    for w in range(WINDOWS.size):
+    for w in range(AIMS):
         watcher["aims"][w]["compared"] = 0
         watcher["aims"][w]["scored"] = 0
     watcher["surcharge_notice"] += 1.0
@@ -80,7 +98,7 @@ def open_direction_change(rows: Arena, i: int, j: int, yardsticks: Arena, k: int
     if row["anchor"] < 0:
         old["mean"] = row["mean"]
         old["given_mean"] = row["given_mean"]
-        for w in range(WINDOWS.size):
+        for w in range(AIMS):
             old["references"][w] = row["aims"][w]["reference"]
     row["yardstick"] = k
     row["peak_page"] = row["log_page"]
@@ -173,7 +191,7 @@ def restore_direction(rows: Arena, i: int, yardsticks: Arena) -> None:
     """The stream has returned: what it scored before is usual again, the vectors of the change are left out."""
     row = rows[i]
     old = yardsticks[row["yardstick"]]
-    for w in range(WINDOWS.size):
+    for w in range(AIMS):
         aim = row["aims"][w]
         aim["reference"] = old["references"][w]
         aim["scored"] = 0

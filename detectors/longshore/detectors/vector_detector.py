@@ -84,18 +84,18 @@ def grow_up(coder: Record, ring: Record, young: Floats32) -> None:
             values[k] = young[k, j]
         fit_coordinate(coder, j, values)
     for k in range(FIT_EVENTS):
-        slot = next_row(ring, k)
+        slot = next_row(ring, k + 1)
         ring["partners"][slot] = k
         for j in range(young.shape[1]):
             ring["codes"][slot, j] = code(coder["edges"][j], young[k, j])
-    coder["fitted"] = 1
+    coder["fitted"] = FIT_EVENTS
 
 
 @kernel
 def write(coder: Record, ring: Record, vector: Floats32) -> None:
     """Write a vector into its ring."""
     event = ring["events"]
-    slot = next_row(ring, event)
+    slot = next_row(ring, event + 1)
     ring["partners"][slot] = event
     for j in range(vector.size):
         ring["codes"][slot, j] = code(coder["edges"][j], vector[j])
@@ -166,13 +166,13 @@ class _Directions:
             grow_up(space["coder"], space["ring"], np.ascontiguousarray(self._young[:, :d]))
             if self._kind == RESIDUALS:
                 grow_up(space["given_coder"], space["given"], np.ascontiguousarray(self._young[:, d:]))
-                pair_all(space)
+                pair_all(space, FIT_EVENTS)
         else:
             if self._kind == RESIDUALS:
                 write(space["given_coder"], space["given"], given)
             write(space["coder"], space["ring"], values)
             if self._kind == RESIDUALS:
-                pair_newest(space)
+                pair_newest(space, int(space["ring"]["events"]))
         return self._judge(space, event)
 
     def _judge(self, space: Record, event: np.uint64) -> Evidence | None:

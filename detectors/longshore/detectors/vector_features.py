@@ -85,6 +85,20 @@ def set_features_levels(row: Record, nats_notice: float, nats_page: float) -> No
 
 
 @kernel
+def restart_features(row: Record) -> None:
+    """The features mean something else from now on: their references start afresh, an open change ends."""
+    row["judged"] = row["events"] + JUDGED_EVENTS
+    row["watcher"] = -1
+    row["yardstick"] = -1
+    row["anchor"] = -1
+    row["log_notice"] = -np.inf
+    row["log_page"] = -np.inf
+    for k in range(row["parts"].size):
+        numeric.restart_references(row["parts"][k])
+        row["parts"][k]["unit"] = 0.0
+
+
+@kernel
 def log_mean(parts: Arena, page: bool) -> float:
     """Log of the mean of the parts' levels."""
     largest = -np.inf

@@ -140,6 +140,26 @@ def unmark(side: Record, accepted: bool) -> None:
 
 
 @kernel
+def restart_side(side: Record) -> None:
+    """Forget all counts."""
+    side["events"] = 0
+    side["marked"] = 0
+    clear_tally(side["older"])
+    clear_tally(side["before"])
+    for b in range(MARK_BLOCKS):
+        empty(side["blocks"][b])
+
+
+@kernel
+def clear_tally(tally: Record) -> None:
+    """Forget the counts of a tally."""
+    tally["texts"] = 0.0
+    tally["sums"][:] = 0.0
+    tally["squares"][:] = 0.0
+    tally["users"][:] = 0.0
+
+
+@kernel
 def tally_after(side: Record, after: Record) -> None:
     """Write what was counted since the marked change into an empty tally."""
     before = side["before"]

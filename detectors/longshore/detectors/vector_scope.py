@@ -8,21 +8,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import ranks
-from .betting import clear_stakes
 from .jit import Arena, Floats, Record, Salts, kernel
-from .lifecycle import QUIET
-from .numeric import restart_references
-from .vector import direction_dtype, open_direction, set_direction_levels
-from .vector_change import observe_direction, yardstick_dtype
+from .lifecycle import QUIET, told
+from .vector import direction_dtype, set_direction_levels
+from .vector_change import observe_direction, restart_direction, yardstick_dtype
 from .vector_features import (
-    JUDGED_EVENTS,
     features_dtype,
     features_yardstick_dtype,
     observe_features,
+    restart_features,
     set_features_levels,
 )
-from .vector_space import GIVENS, RESIDUALS, VECTORS, oldest, seen, vector_of
+from .vector_moved import restart_side
+from .vector_space import FIT_EVENTS, GIVENS, RESIDUALS, VECTORS, oldest, seen, vector_of
 from .vector_text import (
     DIMENSIONS,
     FEATURES,
@@ -43,6 +41,9 @@ OUTPUT_PARTS, STYLE, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
 DIRECTIONS = (STYLE, CONDITIONAL, CONTENT)
 KINDS = np.array([VECTORS, RESIDUALS, GIVENS])
 GROWN = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
+#: a scope's rows of PARTS are taken before its call with this number, its SPACE and rows of DIRECTION before that one:
+#: nothing can use them earlier, and most scopes of a fleet never get there
+PARTS_CALL, SPACE_CALL = 101, FIT_EVENTS
 #: a coder is worn when fewer than this share of the coordinates that varied still do
 WORN_BELOW = 0.75
 #: newest rows that are looked at for that
@@ -58,6 +59,7 @@ class TextArenas(NamedTuple):
     """Where the state of all scopes lies."""
 
     texts: Arena  # TEXT
+    spaces: Arena  # SPACE
     young: Arena  # YOUNG
     directions: Arena  # DIRECTION
     direction_yardsticks: Arena
@@ -95,43 +97,37 @@ def observe_text(
     codes: npt.NDArray[np.int64],
     scratch: TextScratch,
 ) -> int:
-    """Entry e, call number `call` of its scope, through the five signals; all codes in one.
+    """Entry e, call number `call` (from 1) of its scope, through the five signals; all codes in one.
 
-    `rows`: (6,) of the scope: TEXT, then those of SIGNALS, -1 for one that is switched off; `chunks`: of YOUNG.
-    `event`: hash of the call. `nats`, `page_nats`: (5,) logs of the levels for notice and page, in events of a signal.
-    `codes`: (5,), written: FIRED, RETURNED, NEXT or QUIET.
+    `rows`: (7,) of the scope: TEXT, SPACE, then those of SIGNALS, -1 where it has none, yet (see PARTS_CALL) or because
+    the signal is switched off; `chunks`: of YOUNG (see `chunks_needed`). `event`: hash of the call. `nats` and
+    `page_nats`: (5,) logs of the levels for notice and page, in events of a signal. `codes`: (5,), written: FIRED,
+    RETURNED, NEXT, LEVEL or QUIET.
     """
     codes[:] = QUIET
-    usable, grown = take_texts(arenas.texts[rows[0]], arenas.young, chunks, call, batch, e)
+    i = rows[1]
+    usable, grown = take_texts(arenas.texts[rows[0]], arenas.spaces, i, arenas.young, chunks, call, batch, e)
     for s in (OUTPUT_PARTS, INPUT_PARTS):
-        i = rows[1 + s]
+        i = rows[2 + s]
         features, salts, needed = batch.output_features[e], columns.output_salts, OUTPUT_FEATURES
         if s == INPUT_PARTS:
             features, salts, needed = batch.input_features[e], columns.input_salts, INPUT_FEATURES
         if i < 0 or usable & needed == 0:
             continue
-        set_features_levels(arenas.parts[i], nats[s], page_nats[s])
-        codes[s] = observe_features(
-            arenas.parts, i, arenas.parts_yardsticks, features, event, salts, nats[s], scratch.values, scratch.bets
-        )
-    space = arenas.texts[rows[0]]["space"]
+        row, old = arenas.parts[i], arenas.parts_yardsticks
+        set_features_levels(row, nats[s], page_nats[s])
+        args = (arenas.parts, i, old, features, event, salts, nats[s], scratch.values, scratch.bets)
+        codes[s] = told(row, observe_features(*args))
     for d in range(len(DIRECTIONS)):
         s = DIRECTIONS[d]
-        i = rows[1 + s]
+        i = rows[2 + s]
         if i < 0 or grown & GROWN[d] == 0:
             continue
-        set_direction_levels(arenas.directions[i], nats[s], page_nats[s])
-        codes[s] = observe_direction(
-            arenas.directions,
-            i,
-            arenas.direction_yardsticks,
-            space,
-            KINDS[d],
-            event,
-            columns.direction_salts[d],
-            nats[s],
-            scratch.bets,
-        )
+        row, old, space = arenas.directions[i], arenas.direction_yardsticks, arenas.spaces[rows[1]]
+        set_direction_levels(row, nats[s], page_nats[s])
+        salt = columns.direction_salts[d]
+        arguments = (arenas.directions, i, old, space, KINDS[d], event, salt, nats[s], scratch.bets)
+        codes[s] = told(row, observe_direction(*arguments))
     joint = QUIET
     for s in range(len(SIGNALS)):
         joint |= codes[s]
@@ -139,12 +135,11 @@ def observe_text(
 
 
 @kernel
-def is_worn(text: Record, kind: int, since: int) -> bool:
+def is_worn(space: Record, kind: int, since: int) -> bool:
     """Do many coordinates no longer vary among the rows since event `since`, as when answers changed their language?
 
     To be asked when a new level is accepted; then outputs (VECTORS) or inputs (GIVENS) should start afresh.
     """
-    space = text["space"]
     coder = space["coder"] if kind == VECTORS else space["given_coder"]
     last = seen(space, kind)
     first = max(since, oldest(space, kind), last - WORN_EVENTS)
@@ -166,78 +161,49 @@ def is_worn(text: Record, kind: int, since: int) -> bool:
 
 
 @kernel
-def restart_outputs(text: Record) -> None:
-    """Outputs are counted differently from now on, or the coder is worn: their side starts afresh, pairs with it.
+def restart_outputs(arenas: TextArenas, rows: Rows, features: bool) -> None:
+    """Outputs are counted differently from now on, or their coder is worn: their side starts afresh, pairs with it.
 
-    The rows of STYLE and CONDITIONAL need `restart_direction`, that of OUTPUT_PARTS `restart_parts` where the features
-    mean something else; changes that are open in them end without a word.
+    `features`: do the features mean something else, too? Open changes of these signals end without a word: their
+    watchers and yardsticks are the owner's to take back, before.
     """
-    space = text["space"]
-    space["ring"]["events"] = 0
-    space["coder"]["fitted"] = 0
-    space["paired"] = 0
+    text = arenas.texts[rows[0]]
     text["young_outputs"] = 0
     restart_side(text["outputs"])
+    if rows[1] >= 0:
+        space = arenas.spaces[rows[1]]
+        space["ring"]["events"] = 0
+        space["coder"]["fitted"] = 0
+        space["paired"] = 0
+    restart_signal(arenas, rows, STYLE)
+    restart_signal(arenas, rows, CONDITIONAL)
+    if features:
+        restart_signal(arenas, rows, OUTPUT_PARTS)
 
 
 @kernel
-def restart_inputs(text: Record, vectors: bool) -> None:
-    """Inputs are measured differently from now on (another embedder, say): their side starts afresh, pairs with it.
-
-    `vectors`: do inputs have vectors? The rows of CONTENT and CONDITIONAL need `restart_direction`.
-    """
-    space = text["space"]
-    space["given"]["events"] = 0
-    space["given_coder"]["fitted"] = 0
-    space["paired"] = 0
+def restart_inputs(arenas: TextArenas, rows: Rows, features: bool, vectors: bool) -> None:
+    """The same for inputs, also when another embedder makes their vectors; `vectors`: do they have any from now on?"""
+    text = arenas.texts[rows[0]]
     text["young_inputs"] = 0
     text["vectors"] = 1 if vectors else 0
     restart_side(text["inputs"])
+    if rows[1] >= 0:
+        space = arenas.spaces[rows[1]]
+        space["given"]["events"] = 0
+        space["given_coder"]["fitted"] = 0
+        space["paired"] = 0
+    restart_signal(arenas, rows, CONTENT)
+    restart_signal(arenas, rows, CONDITIONAL)
+    if features:
+        restart_signal(arenas, rows, INPUT_PARTS)
 
 
 @kernel
-def restart_side(side: Record) -> None:
-    """Forget the counts of a side."""
-    side["events"] = 0
-    side["marked"] = 0
-    for tally in (side["older"], side["before"]):
-        tally["texts"] = 0.0
-        tally["sums"][:] = 0.0
-        tally["squares"][:] = 0.0
-        tally["users"][:] = 0.0
-    for b in range(side["blocks"].size):
-        side["blocks"][b]["texts"] = 0
-        side["blocks"][b]["sums"][:] = 0.0
-        side["blocks"][b]["squares"][:] = 0.0
-        side["blocks"][b]["users"][:] = 0
-
-
-@kernel
-def restart_direction(row: Record) -> None:
-    """A new baseline from the first event of a new ring; what excursions are usual is not forgotten."""
-    clear_stakes(row["stakes"])
-    row["events"] = 0
-    row["away"][0] = 0
-    row["away"][1] = 0
-    row["surcharge_notice"] = 0.0
-    row["surcharge_page"] = 0.0
-    for w in range(row["aims"].size):
-        aim = row["aims"][w]
-        aim["compared"] = 0
-        aim["scored"] = 0
-        ranks.clear(aim["reference"])
-    open_direction(row, 0, row["stakes"]["nats_notice"], row["stakes"]["nats_page"])
-
-
-@kernel
-def restart_parts(row: Record) -> None:
-    """Features mean something else from now on: their references start afresh."""
-    row["judged"] = row["events"] + JUDGED_EVENTS
-    row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
-    row["log_notice"] = -np.inf
-    row["log_page"] = -np.inf
-    for k in range(row["parts"].size):
-        restart_references(row["parts"][k])
-        row["parts"][k]["unit"] = 0.0
+def restart_signal(arenas: TextArenas, rows: Rows, s: int) -> None:
+    """A new baseline for signal s, where the scope has it."""
+    i = rows[2 + s]
+    if i >= 0 and s in (OUTPUT_PARTS, INPUT_PARTS):
+        restart_features(arenas.parts[i])
+    elif i >= 0:
+        restart_direction(arenas.directions[i])

@@ -21,10 +21,14 @@ FIT_EVENTS = 300
 EDGES = 31
 #: steps of a code to a standard deviation
 CODE_STEPS = 31.0
-#: vectors compared with at most, and the longest window in front of them
-HISTORY, LONGEST_WINDOW, BLOCK_EVENTS = 1000, 160, 16
-#: rows of a ring: both, and two blocks so that nothing is overwritten while it is compared with
-ROWS = HISTORY + LONGEST_WINDOW + BLOCK_EVENTS + 8
+#: vectors compared with at most; the longest window in front of them; events for which a direction is held
+HISTORY, LONGEST_WINDOW, BLOCK_EVENTS = 1000, 320, 16
+#: rows of a ring: HISTORY behind a window of 160, less behind a longer one
+ROWS = 1184
+#: rows of a chunk: what a checkpoint writes again when one of them has changed
+CHUNK_ROWS = 148
+CHUNKS = ROWS // CHUNK_ROWS
+assert CHUNKS * CHUNK_ROWS == ROWS
 #: what a detector looks at: the vectors, what they are given, or what the second does not explain of the first
 VECTORS, GIVENS, RESIDUALS = 0, 1, 2
 
@@ -44,7 +48,7 @@ def coder_dtype(dimensions: int) -> np.dtype[Any]:
     return np.dtype(
         [
             ("edges", "f4", (dimensions, EDGES)),  # ascending
-            ("fitted", "i8"),  # 1 once the edges are known
+            ("fitted", "i8"),  # number of the call from which the edges are known, 0 while they are not
             ("alive", "i8"),  # coordinates that varied then, inside the middle 90 %
         ],
         align=True,
@@ -54,7 +58,13 @@ def coder_dtype(dimensions: int) -> np.dtype[Any]:
 def ring_dtype(dimensions: int) -> np.dtype[Any]:
     """The newest coded vectors."""
     return np.dtype(
-        [("events", "i8"), ("codes", "i1", (ROWS, dimensions)), ("calls", "i4", ROWS), ("partners", "i4", ROWS)],
+        [
+            ("events", "i8"),
+            ("codes", "i1", (ROWS, dimensions)),
+            ("calls", "i4", ROWS),  # numbers of their calls, the first call of a stream being 1
+            ("partners", "i4", ROWS),  # event of what the vector is given, -1 for none
+            ("written", "i4", CHUNKS),  # call that was last written to each chunk
+        ],
         align=True,
     )
 
@@ -68,6 +78,7 @@ def space_dtype(dimensions: int, given: int) -> np.dtype[Any]:
             ("ring", ring_dtype(dimensions)),
             ("given", ring_dtype(given)),
             ("pairs", "i4", (ROWS, 2)),  # ring: event of the vector, event of what it is given
+            ("pairs_written", "i4", CHUNKS),
             ("paired", "i8"),
         ],
         align=True,
@@ -108,6 +119,7 @@ def next_row(ring: Record, call: int) -> int:
     slot: int = ring["events"] % ROWS
     ring["calls"][slot] = call
     ring["partners"][slot] = -1
+    ring["written"][slot // CHUNK_ROWS] = call
     ring["events"] += 1
     return slot
 
@@ -120,30 +132,30 @@ def oldest_event(ring: Record) -> int:
 
 
 @kernel
-def pair_newest(space: Record) -> None:
-    """Count the newest vector as a pair, if what it is given is still there."""
-    ring, given = space["ring"], space["given"]
-    event = ring["events"] - 1
-    partner = np.int64(ring["partners"][event % ROWS])
-    if partner >= oldest_event(given) and space["coder"]["fitted"] != 0 and space["given_coder"]["fitted"] != 0:
+def pair(space: Record, event: int, call: int) -> None:
+    """Count the vector of an event as one of a pair, if what it is given is still there. `call`: the newest call."""
+    given = space["given"]
+    partner = np.int64(space["ring"]["partners"][event % ROWS])
+    if oldest_event(given) <= partner < given["events"]:
         slot = space["paired"] % ROWS
         space["pairs"][slot, 0] = event
         space["pairs"][slot, 1] = partner
+        space["pairs_written"][slot // CHUNK_ROWS] = call
         space["paired"] += 1
 
 
 @kernel
-def pair_all(space: Record) -> None:
+def pair_newest(space: Record, call: int) -> None:
+    """Count the newest vector as one of a pair, once both coders are fitted."""
+    if space["coder"]["fitted"] != 0 and space["given_coder"]["fitted"] != 0:
+        pair(space, space["ring"]["events"] - 1, call)
+
+
+@kernel
+def pair_all(space: Record, call: int) -> None:
     """Count the pairs among the vectors that are there, when the second of the two coders has been fitted."""
-    ring, given = space["ring"], space["given"]
-    oldest = oldest_event(given)
-    for event in range(oldest_event(ring), ring["events"]):
-        partner = np.int64(ring["partners"][event % ROWS])
-        if oldest <= partner < given["events"]:
-            slot = space["paired"] % ROWS
-            space["pairs"][slot, 0] = event
-            space["pairs"][slot, 1] = partner
-            space["paired"] += 1
+    for event in range(oldest_event(space["ring"]), space["ring"]["events"]):
+        pair(space, event, call)
 
 
 @kernel

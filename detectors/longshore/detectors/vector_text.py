@@ -2,7 +2,8 @@
 
 Outputs become rows of 82 codes: 18 features and the square roots of the shares of 64 tokens, those that most of the
 first 300 outputs used. Inputs become rows of 82: 18 features and the first 64 columns of the vector. Until a side has
-shown 300 texts they wait as they came, in chunks; then its coder is fitted, and they are its first rows.
+shown 300 texts they wait as they came, in chunks; then its coder is fitted, and they are its first rows. So a scope
+needs no rings (SPACE) before its call number 300, and no chunks (YOUNG) after both sides have grown up.
 """
 
 import math
@@ -33,7 +34,6 @@ OUTPUT_ROW, INPUT_ROW, PAIR_ROW = 1, 2, 4
 
 TEXT = np.dtype(
     [
-        ("space", space_dtype(DIMENSIONS, DIMENSIONS)),  # vectors: outputs; what they are given: inputs
         ("tokens", "i2", TOKENS),  # entries of the vocabulary that are coordinates
         ("young_outputs", "i4"),
         ("young_inputs", "i4"),
@@ -45,12 +45,15 @@ TEXT = np.dtype(
     align=True,
 )
 
+#: vectors are outputs; what they are given is inputs
+SPACE = space_dtype(DIMENSIONS, DIMENSIONS)
+
 YOUNG = np.dtype(
     [
         ("features", "f4", (YOUNG_TEXTS, FEATURES)),
         ("style", "u1", (YOUNG_TEXTS, STYLE)),
         ("tokens", "i4", YOUNG_TEXTS),
-        ("calls", "i4", YOUNG_TEXTS),
+        ("calls", "i4", YOUNG_TEXTS),  # numbers of their calls, 0: no text yet
         ("partners", "i4", YOUNG_TEXTS),
         ("input_features", "f4", (YOUNG_TEXTS, FEATURES)),
         ("vectors", "i1", (YOUNG_TEXTS, COLUMNS)),
@@ -127,9 +130,8 @@ def code_input(coder: Record, features: Floats32, vector: Codes, scale: np.float
 
 
 @kernel
-def grow_up_outputs(text: Record, young: Arena, chunks: Rows) -> None:
+def grow_up_outputs(text: Record, space: Record, young: Arena, chunks: Rows, call: int) -> None:
     """Fit the coder of the outputs and write the young ones into their ring."""
-    space = text["space"]
     coder, ring = space["coder"], space["ring"]
     choose_tokens(text, young, chunks)
     values = np.zeros(FIT_EVENTS, np.float32)
@@ -148,15 +150,14 @@ def grow_up_outputs(text: Record, young: Arena, chunks: Rows) -> None:
         ring["partners"][slot] = chunk["partners"][at]
         features, style, total = chunk["features"][at], chunk["style"][at], chunk["tokens"][at]
         code_output(coder, text["tokens"], features, style, total, ring["codes"][slot])
-    coder["fitted"] = 1
+    coder["fitted"] = call
     if space["given_coder"]["fitted"] != 0:
-        pair_all(space)
+        pair_all(space, call)
 
 
 @kernel
-def grow_up_inputs(text: Record, young: Arena, chunks: Rows) -> None:
+def grow_up_inputs(space: Record, young: Arena, chunks: Rows, call: int) -> None:
     """Fit the coder of the inputs and write the young ones into their ring."""
-    space = text["space"]
     coder, ring = space["given_coder"], space["given"]
     values = np.zeros(FIT_EVENTS, np.float32)
     coder["alive"] = 0
@@ -172,14 +173,16 @@ def grow_up_inputs(text: Record, young: Arena, chunks: Rows) -> None:
         chunk, at = young[chunks[k // YOUNG_TEXTS]], k % YOUNG_TEXTS
         slot = next_row(ring, chunk["input_calls"][at])
         code_input(coder, chunk["input_features"][at], chunk["vectors"][at], chunk["scales"][at], ring["codes"][slot])
-    coder["fitted"] = 1
+    coder["fitted"] = call
     if space["coder"]["fitted"] != 0:
-        pair_all(space)
+        pair_all(space, call)
 
 
 @kernel
 def take_input(
     text: Record,
+    spaces: Arena,
+    i: int,
     young: Arena,
     chunks: Rows,
     call: int,
@@ -188,9 +191,9 @@ def take_input(
     scale: np.float32,
 ) -> int:
     """Take in an input that has all its parts; its event number."""
-    space = text["space"]
     event: int
-    if space["given_coder"]["fitted"] != 0:
+    if i >= 0 and spaces[i]["given_coder"]["fitted"] != 0:
+        space = spaces[i]
         event = space["given"]["events"]
         slot = next_row(space["given"], call)
         code_input(space["given_coder"], features, vector, scale, space["given"]["codes"][slot])
@@ -203,13 +206,15 @@ def take_input(
     chunk["input_calls"][at] = call
     text["young_inputs"] = event + 1
     if event + 1 == FIT_EVENTS:
-        grow_up_inputs(text, young, chunks)
+        grow_up_inputs(spaces[i], young, chunks, call)
     return event
 
 
 @kernel
 def take_output(
     text: Record,
+    spaces: Arena,
+    i: int,
     young: Arena,
     chunks: Rows,
     call: int,
@@ -219,13 +224,13 @@ def take_output(
     total: int,
 ) -> None:
     """Take in an output that has all its parts; `partner`: event number of its input, -1 for none."""
-    space = text["space"]
-    ring = space["ring"]
-    if space["coder"]["fitted"] != 0:
+    if i >= 0 and spaces[i]["coder"]["fitted"] != 0:
+        space = spaces[i]
+        ring = space["ring"]
         slot = next_row(ring, call)
         ring["partners"][slot] = partner
         code_output(space["coder"], text["tokens"], features, style, total, ring["codes"][slot])
-        pair_newest(space)
+        pair_newest(space, call)
         return
     event = text["young_outputs"]
     chunk, at = young[chunks[event // YOUNG_TEXTS]], event % YOUNG_TEXTS
@@ -236,17 +241,19 @@ def take_output(
     chunk["partners"][at] = partner
     text["young_outputs"] = event + 1
     if event + 1 == FIT_EVENTS:
-        grow_up_outputs(text, young, chunks)
+        grow_up_outputs(text, spaces[i], young, chunks, call)
 
 
 @kernel
-def take_texts(text: Record, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int) -> tuple[int, int]:
-    """Take in the texts of call number `call` of a scope, entry e; what may be used, and which rings grew (bits).
+def take_texts(
+    text: Record, spaces: Arena, i: int, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int
+) -> tuple[int, int]:
+    """Take in the texts of call number `call` (from 1) of a scope, entry e; what may be used, and which rings grew.
 
-    `chunks`: rows of `young` that the scope has, at least for this text. A side with a number that is not finite is
-    refused and counted. Where inputs have vectors, one without is not a row: it would be taken for one of zeros.
+    Both are bits. `i`: row of the scope's space, -1 before its call number FIT_EVENTS; `chunks`: rows of `young` that
+    the scope has, at least for this text. A side with a number that is not finite is refused and counted. Where inputs
+    have vectors, one without is not a row: it would be taken for one of zeros.
     """
-    space = text["space"]
     usable: int = batch.measured[e]
     if usable & OUTPUT_FEATURES and not is_finite(batch.output_features[e]):
         usable &= ~(OUTPUT_FEATURES | OUTPUT_STYLE)
@@ -255,19 +262,40 @@ def take_texts(text: Record, young: Arena, chunks: Rows, call: int, batch: TextB
     if usable & INPUT_FEATURES and (bad_scale or not is_finite(batch.input_features[e])):
         usable &= ~(INPUT_FEATURES | INPUT_STYLE | INPUT_VECTOR)
         text["refused"] += 1
-    outputs, inputs, pairs = space["ring"]["events"], space["given"]["events"], space["paired"]
+    outputs, inputs, pairs = grown_to(spaces, i)
     partner = -1
     if usable & INPUT_FEATURES:
         if usable & INPUT_STYLE:
             count_text(text["inputs"], batch.input_features[e], batch.input_style[e])
         if usable & INPUT_VECTOR or text["vectors"] == 0:
             vector, scale = batch.input_vectors[e], batch.input_scales[e]
-            partner = take_input(text, young, chunks, call, batch.input_features[e], vector, scale)
+            partner = take_input(text, spaces, i, young, chunks, call, batch.input_features[e], vector, scale)
     if usable & OUTPUT_FEATURES and usable & OUTPUT_STYLE:
         features, style, total = batch.output_features[e], batch.output_style[e], batch.output_tokens[e]
         count_text(text["outputs"], features, style)
-        take_output(text, young, chunks, call, partner, features, style, total)
-    grown = OUTPUT_ROW if space["ring"]["events"] > outputs else 0
-    grown |= INPUT_ROW if space["given"]["events"] > inputs else 0
-    grown |= PAIR_ROW if space["paired"] > pairs else 0
+        take_output(text, spaces, i, young, chunks, call, partner, features, style, total)
+    more_outputs, more_inputs, more_pairs = grown_to(spaces, i)
+    grown = OUTPUT_ROW if more_outputs > outputs else 0
+    grown |= INPUT_ROW if more_inputs > inputs else 0
+    grown |= PAIR_ROW if more_pairs > pairs else 0
     return usable, grown
+
+
+@kernel
+def grown_to(spaces: Arena, i: int) -> tuple[int, int, int]:
+    """Events of outputs, inputs and pairs in the rings of space i; none where there is no space."""
+    if i < 0:
+        return 0, 0, 0
+    space = spaces[i]
+    return space["ring"]["events"], space["given"]["events"], space["paired"]
+
+
+@kernel
+def chunks_needed(text: Record, spaces: Arena, i: int, calls: int) -> int:
+    """Chunks of YOUNG that a scope needs for its next `calls` calls; 0 once both sides have grown up."""
+    needed = 0
+    if i < 0 or spaces[i]["coder"]["fitted"] == 0:
+        needed = min(text["young_outputs"] + calls, FIT_EVENTS)
+    if i < 0 or spaces[i]["given_coder"]["fitted"] == 0:
+        needed = max(needed, min(text["young_inputs"] + calls, FIT_EVENTS))
+    return (needed + YOUNG_TEXTS - 1) // YOUNG_TEXTS

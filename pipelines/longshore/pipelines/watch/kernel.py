@@ -12,7 +12,7 @@ import numpy.typing as npt
 from longshore.detectors import categorical, numeric, season
 from longshore.detectors.budget import notice_nats
 from longshore.detectors.jit import Arena, Floats, Record, kernel
-from longshore.detectors.lifecycle import LEVEL, QUIET
+from longshore.detectors.lifecycle import QUIET, told
 from longshore.detectors.special import uniform
 
 from .layout import (
@@ -73,15 +73,6 @@ def signal_nats(scope: Record, channel: int, weight: float, channel_weight: floa
         join_channel(scope, channel, weight, channel_weight)
     nats: float = scope["channel_nats"][channel] - math.log(weight)
     return nats
-
-
-@kernel
-def told(row: Record, code: int) -> int:
-    """Note what the newest value led to, and whether the evidence of an open change passed its milestone."""
-    if code == QUIET and row["yardstick"] >= 0 and row["peak_page"] >= row["milestone"]:
-        code = LEVEL
-    row["code"] = code
-    return code
 
 
 @kernel
