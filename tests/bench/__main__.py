@@ -17,6 +17,7 @@ SECTIONS = {
     "incidents": "Real incidents through `longshore replay`",
     "gate": "The page gate over the real streams",
     "notices": "False notices left open",
+    "texts": "Changes of texts",
     "speed": "Speed and state",
     "text": "Measuring texts",
     "demo": "Injected causes in simulated traffic",

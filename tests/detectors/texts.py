@@ -5,7 +5,6 @@ What an owner of the kernels does, in short: rows are taken and given back, chan
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from longshore.detectors import ChangeTime, hash64, vector, vector_change, vecto
 from longshore.detectors.betting import BETS
 from longshore.detectors.effect import Effect
 from longshore.detectors.jit import kernel
-from longshore.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
+from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED, accept
 from longshore.detectors.vector_effect import (
     direction_change,
     direction_effect,
@@ -30,8 +29,10 @@ from longshore.detectors.vector_scope import (
     KINDS,
     OUTPUT_PARTS,
     PARTS,
+    PARTS_CALL,
     PARTS_YARDSTICK,
     SIGNALS,
+    SPACE_CALL,
     STYLE,
     TextArenas,
     TextColumns,
@@ -39,7 +40,8 @@ from longshore.detectors.vector_scope import (
     observe_text,
 )
 from longshore.detectors.vector_text import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
-from longshore.detectors.vector_text import STYLE as VOCABULARY
+
+from tests.realdata.texts import Side, empty
 
 Floats = npt.NDArray[np.float64]
 #: everything of an output, of an input (see `vector_text`)
@@ -53,37 +55,18 @@ COLUMN_SALTS = TextColumns(
 )
 
 
-class Side(NamedTuple):
-    """Measures of texts: features (n, 18), style counts (n, 256), tokens (n,), vectors (n, 128)."""
-
-    features: npt.NDArray[np.float32]
-    style: npt.NDArray[np.uint8]
-    tokens: npt.NDArray[np.int64]
-    vectors: npt.NDArray[np.int8]
-
-    def take(self, chosen: npt.NDArray[np.int64]) -> "Side":
-        """Those of some texts."""
-        return Side(*(each[chosen] for each in self))
-
-
-def join(*sides: Side) -> Side:
-    """One after the other."""
-    return Side(*(np.concatenate(parts) for parts in zip(*sides, strict=True)))
-
-
 def batch_of(outputs: Side | None, inputs: Side | None) -> TextBatch:
     """A batch of calls; None: not measured."""
     n = len((outputs or inputs).tokens)  # type: ignore[union-attr]
-    empty = Side(*(np.zeros((n, *more), kind) for more, kind in _SHAPES))  # type: ignore[arg-type]
-    out, into = outputs or empty, inputs or empty
+    out, into = outputs or empty(n), inputs or empty(n)
     measured = np.full(n, (WHOLE_OUTPUT if outputs else 0) | (WHOLE_INPUT if inputs else 0), np.uint8)
-    scales = np.full(n, 1 / 127, np.float32)
-    tokens = out.tokens.astype(np.int64)
     vectors = np.ascontiguousarray(into.vectors[:, :COLUMNS])
-    return TextBatch(measured, out.features, out.style, tokens, into.features, into.style, vectors, scales)
+    return TextBatch(measured, out.features, out.style, out.tokens, into.features, into.style, vectors, into.scales)
 
 
-_SHAPES = (((FEATURES,), np.float32), ((VOCABULARY,), np.uint8), ((), np.int64), ((128,), np.int8))
+def part_of(batch: TextBatch, first: int, last: int) -> TextBatch:
+    """Some calls of a batch."""
+    return TextBatch(*(column[first:last] for column in batch))
 
 
 def hashes(n: int, seed: int) -> npt.NDArray[np.uint64]:
@@ -121,16 +104,28 @@ class TextScope:
         self.text["vectors"] = vectors
         self.floor = floor
         self.nats, self.page_nats = np.full(len(SIGNALS), nats), np.full(len(SIGNALS), page_nats)
-        self.rows = np.array([0, 0, *(PLACES[s] for s in range(len(SIGNALS)))], np.int32)
+        self.rows = np.array([0, *[-1] * (1 + len(SIGNALS))], np.int32)
         self.chunks = np.arange(YOUNG_CHUNKS, dtype=np.int32)
         self.codes = np.zeros(len(SIGNALS), np.int64)
         self.scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, vector.ALL_BETS)))
         self.calls = 0  # so far
+
+    def reserve(self) -> int:
+        """Take the rows that the next call needs; the call before which to ask again."""
+        if self.calls + 1 < PARTS_CALL:
+            return PARTS_CALL
         for s, i in PLACES.items():
-            if s in DIRECTIONS:
-                vector.open_direction(self.arenas.directions[i], 0, nats, page_nats)
-            else:
-                vector_features.open_features(self.arenas.parts[i], nats, page_nats)
+            if self.rows[2 + s] < 0 and s not in DIRECTIONS:
+                vector_features.open_features(self.arenas.parts[i], self.nats[s], self.page_nats[s])
+                self.rows[2 + s] = i
+        if self.calls + 1 < SPACE_CALL:
+            return SPACE_CALL
+        self.rows[1] = 0
+        for s, i in PLACES.items():
+            if self.rows[2 + s] < 0:
+                vector.open_direction(self.arenas.directions[i], 0, self.nats[s], self.page_nats[s])
+                self.rows[2 + s] = i
+        return 1 << 60
 
     @property
     def text(self) -> np.void:
@@ -151,7 +146,7 @@ class TextScope:
 
     def is_open(self, s: int) -> bool:
         """Has signal s an open change?"""
-        return bool(self.row(s)["yardstick"] >= 0)
+        return bool(self.rows[2 + s] >= 0 and self.row(s)["yardstick"] >= 0)
 
     def feed(
         self, batch: TextBatch, events: npt.NDArray[np.uint64], *, levels: tuple[Floats, Floats] | None = None
@@ -161,7 +156,8 @@ class TextScope:
         notice, page = levels or (np.zeros((0, 5)), np.zeros((0, 5)))
         e = 0
         while e < len(events):
-            args = (self.arenas, self.rows, self.chunks, self.calls, batch, e, events, COLUMN_SALTS)
+            stop = min(len(events), e + self.reserve() - self.calls - 1)
+            args = (self.arenas, self.rows, self.chunks, self.calls, batch, e, stop, events, COLUMN_SALTS)
             last = walk(*args, self.nats, self.page_nats, self.codes, self.scratch, notice, page)
             self.calls += last - e
             e = last
@@ -169,8 +165,11 @@ class TextScope:
         return found
 
     def decide(self, s: int, code: int) -> Happening:
-        """What the owner does when signal s did something."""
+        """What the owner does when signal s did something. LEVEL: it reached its page level."""
         call = self.calls
+        if code == LEVEL:
+            self.row(s)["milestone"] = math.inf
+            return Happening(call, SIGNALS[s], code)
         if code == RETURNED:
             if s in DIRECTIONS:
                 vector_change.restore_direction(self.arenas.directions, PLACES[s], self.arenas.direction_yardsticks)
@@ -179,6 +178,7 @@ class TextScope:
             return Happening(call, SIGNALS[s], code)
         assert code in (FIRED, NEXT)
         effect, change = self._direction(s, code) if s in DIRECTIONS else self._parts(s, code)
+        self.row(s)["milestone"] = self.page_nats[s]
         return Happening(call, SIGNALS[s], code, effect, change, float(self.row(s)["log_notice"]))
 
     def _direction(self, s: int, code: int) -> tuple[Effect, ChangeTime]:
@@ -225,6 +225,7 @@ def walk(
     calls: int,
     batch: TextBatch,
     first: int,
+    last: int,
     events: npt.NDArray[np.uint64],
     columns: TextColumns,
     nats: Floats,
@@ -234,17 +235,18 @@ def walk(
     notice: Floats,
     page: Floats,
 ) -> int:
-    """Calls from `first` on until something happens; the next one."""
-    for e in range(first, events.size):
+    """Calls `first` to `last` - 1 until something happens; the next one."""
+    for e in range(first, last):
         call = calls + e - first + 1
         code = observe_text(arenas, rows, chunks, call, batch, e, events[e], columns, nats, page_nats, codes, scratch)
-        for s in range(notice.shape[1] if notice.shape[0] > 0 else 0):
-            if s in (OUTPUT_PARTS, INPUT_PARTS):
-                notice[e, s] = arenas.parts[rows[2 + s]]["log_notice"]
-                page[e, s] = arenas.parts[rows[2 + s]]["log_page"]
+        for s in range(codes.size if notice.shape[0] > 0 else 0):
+            i = rows[2 + s]
+            if i < 0:
+                notice[e, s], page[e, s] = -np.inf, -np.inf
+            elif s in (OUTPUT_PARTS, INPUT_PARTS):
+                notice[e, s], page[e, s] = arenas.parts[i]["log_notice"], arenas.parts[i]["log_page"]
             else:
-                notice[e, s] = arenas.directions[rows[2 + s]]["log_notice"]
-                page[e, s] = arenas.directions[rows[2 + s]]["log_page"]
+                notice[e, s], page[e, s] = arenas.directions[i]["log_notice"], arenas.directions[i]["log_page"]
         if code != 0:
             return e + 1
-    return events.size
+    return last
