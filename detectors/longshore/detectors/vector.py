@@ -14,7 +14,8 @@ from .betting import claim, settle, stakes_dtype
 from .jit import Floats, Record, kernel
 from .lifecycle import SHORTEST_RUN, SURCHARGE
 from .special import uniform
-from .vector_aim import AIMS, BETS, WEIGHTS, aim_dtype, pay_outs, project, renew_aim
+from .vector_aim import AIMS, BETS, WEIGHTS, WINDOWS, aim_dtype, pay_outs, project, renew_aim, shift_of_window
+from .vector_algebra import solve_packed
 from .vector_fit import fit, fit_dtype
 from .vector_space import BLOCK_EVENTS, FIT_EVENTS, RESIDUALS, ROWS, oldest, seen
 
@@ -151,12 +152,10 @@ def renew_levels(row: Record, t: int, logs: Floats) -> None:
 
 
 @kernel
-def leading_aim(row: Record) -> Record:
-    """The aim of the leading bet; the other one where that has none now."""
-    w = row["stakes"]["leader"] // BETS
-    if row["aims"][w]["compared"] == 0:
-        w = 1 - w
-    return row["aims"][w]
+def leading_window(row: Record) -> int:
+    """Number of the window of the leading bet; the other one where its aim is none now."""
+    w: int = row["stakes"]["leader"] // BETS
+    return w if row["aims"][w]["compared"] > 0 else 1 - w
 
 
 @kernel
@@ -167,21 +166,58 @@ def scaled(aim: Record, projection: int) -> float:
 
 
 @kernel
+def flattery(row: Record, w: int, space: Record, kind: int, event: int, mean: Floats) -> float:
+    """By how much the projection of an event of window w is flattered by its own part in the aim, in sd.
+
+    Without event y the aim would be covariance^-1 (n mean - y) / (n - 1), for a window of n events. `mean`: its mean.
+    """
+    aim = row["aims"][w]
+    own = np.zeros(mean.size)
+    shift_of_window(row, space, kind, event, event + 1, own)
+    solved = own.copy()
+    solve_packed(row["factor"], solved)
+    total = 0.0
+    for j in range(mean.size):
+        total += (own[j] - mean[j]) * solved[j]
+    excess: float = aim["scale"] * total / ((WINDOWS[kind, w] - 1.0) * aim["spread"])
+    return excess
+
+
+@kernel
+def recent_scores(row: Record, w: int, space: Record, kind: int, scores: Floats) -> None:
+    """Projections of the newest events on the aim of window w, the newest first, in sd, none by its own part in it."""
+    aim = row["aims"][w]
+    t = row["events"] - 1
+    last = t + 1 - aim["block"]
+    first = last - WINDOWS[kind, w]
+    mean = np.zeros(row["mean"].size)
+    shift_of_window(row, space, kind, first, last, mean)
+    for k in range(scores.size):
+        event = t - k
+        scores[k] = scaled(aim, project(aim, space, kind, event))
+        if first <= event < last:
+            scores[k] -= flattery(row, w, space, kind, event, mean)
+
+
+@kernel
 def locate(row: Record, space: Record, kind: int) -> tuple[int, int, int]:
     """First changed event as events ago: estimate, earliest, latest; see `changetime.refine`.
 
     The scores are projections on the leading aim.
     """
-    aim = leading_aim(row)
+    w = leading_window(row)
+    aim = row["aims"][w]
     t = row["events"] - 1
     n = min(REACH, t + 1 - max(row["fitted"], oldest(space, kind)))
     if aim["compared"] == 0 or n < 1:
         return t - row["change"], t - row["change"], t - row["change"]
+    scores = np.zeros(n)
+    recent_scores(row, w, space, kind, scores)
     best, estimate, earliest, latest = -1.0, 0, 0, 0
     for turn in range(2):
         total = 0.0
         for k in range(n):
-            total += scaled(aim, project(aim, space, kind, t - k))
+            total += scores[k]
             gain = total * total / (2.0 * (k + 1) * aim["inflation"]) if total > 0.0 else 0.0
             if turn == 0 and gain > best:
                 best = gain

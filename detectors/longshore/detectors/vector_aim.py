@@ -71,6 +71,7 @@ def aim_dtype(dimensions: int, given: int) -> np.dtype[Any]:
             ("weights", "i2", dimensions),
             ("given", "i2", given),  # weights of what the vectors are given, with their sign
             ("projections", "i2", HISTORY + BLOCK_EVENTS),
+            ("scale", "f8"),  # of the weights: a projection is this times that on the direction, and a constant
             ("compared", "i4"),  # projections of older vectors, 0 for no aim
             ("block", "i4"),  # projections of the block so far
             ("centre", "f8"),  # mean of the older projections
@@ -116,6 +117,7 @@ def take_aim(row: Record, aim: Record, space: Record, kind: int, first: int, las
             against[i] = total
         reach += largest_sum(against, LARGEST_CODE)
     scale = SUM_LIMIT * 2.0**SUM_SHIFT / reach if reach > 0.0 else 0.0
+    aim["scale"] = scale / 2.0**SUM_SHIFT
     scale_to_sum(direction, scale, aim["weights"])
     scale_to_sum(against, scale, aim["given"])
 

@@ -14,7 +14,7 @@ from .betting import clear_stakes, cut_off
 from .jit import Arena, Floats, Record, kernel
 from .lifecycle import FIRED, NEXT, QUIET, RETURNED, WATCHER_NATS, return_block
 from .ranks import REFERENCE
-from .vector import advance, leading_aim, open_direction, scaled
+from .vector import advance, leading_window, open_direction, scaled
 from .vector_aim import AIMS, LATE_EVENTS, aim_dtype, project
 from .vector_algebra import SUM_SHIFT
 from .vector_space import oldest
@@ -111,7 +111,7 @@ def expect_direction_return(rows: Arena, i: int, yardsticks: Arena, since: int, 
     """Set effect and return test of row i up for the change that began at event `since`."""
     row = rows[i]
     old = yardsticks[row["yardstick"]]
-    aim = leading_aim(row)
+    aim = row["aims"][leading_window(row)]
     old["aim"] = aim
     old["seen"] = aim["compared"]
     old["since"] = since
