@@ -13,9 +13,7 @@ from longshore.detectors.vector_scope import DIRECTIONS, SIGNALS
 from longshore.detectors.vector_text import chunks_needed
 
 from tests.detectors.texts import PLACES, Happening, TextScope, batch_of, hashes, part_of
-
-from .table import note, table
-from .text_streams import (
+from tests.realdata.text_streams import (
     MIXED_NULLS,
     MIXED_UPDATES,
     NULLS,
@@ -31,6 +29,8 @@ from .text_streams import (
     update,
     utterances,
 )
+
+from .table import note, table
 
 OUTPUTS, INPUTS = SIGNALS[:3], SIGNALS[3:]
 #: levels of notice and page that a group of signals shares, in calls

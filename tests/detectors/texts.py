@@ -19,6 +19,7 @@ from longshore.detectors.vector_effect import (
     features_change,
     features_effect,
 )
+from longshore.detectors.vector_parts import put_space, space_parts
 from longshore.detectors.vector_scope import (
     CONDITIONAL,
     CONTENT,
@@ -40,6 +41,7 @@ from longshore.detectors.vector_scope import (
     observe_text,
 )
 from longshore.detectors.vector_text import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
+from longshore.detectors.vector_text import STYLE as VOCABULARY
 
 from tests.realdata.texts import Side, empty
 
@@ -48,6 +50,8 @@ Floats = npt.NDArray[np.float64]
 WHOLE_OUTPUT, WHOLE_INPUT = 1 | 2, 4 | 8 | 16
 #: row of a signal in its arena; its watcher has the next one, its yardstick half the number
 PLACES = {OUTPUT_PARTS: 0, INPUT_PARTS: 2, STYLE: 0, CONDITIONAL: 2, CONTENT: 4}
+#: what moves in texts that are `made_up`
+MOVED_TOKENS, MOVED_FEATURE = [7, 40, 99, 180], 3
 COLUMN_SALTS = TextColumns(
     np.array([hash64(f"output_features.{k}") for k in range(FEATURES)], np.uint64),
     np.array([hash64(f"input_features.{k}") for k in range(FEATURES)], np.uint64),
@@ -67,6 +71,27 @@ def batch_of(outputs: Side | None, inputs: Side | None) -> TextBatch:
 def part_of(batch: TextBatch, first: int, last: int) -> TextBatch:
     """Some calls of a batch."""
     return TextBatch(*(column[first:last] for column in batch))
+
+
+def made_up(n: int, seed: int, *, moved: float = 0.0) -> tuple[Side, Side]:
+    """Outputs and inputs of n calls; `moved`: outputs use some tokens more often and others less, inputs stay."""
+    rng = np.random.default_rng(seed)
+    topics = rng.integers(0, 5, n)
+    shape = np.random.default_rng(0)
+    inputs, outputs = empty(n), empty(n)
+    inputs.features[:] = rng.gamma(2.0, 1.0, (n, FEATURES)) + shape.random((5, FEATURES))[topics]
+    inputs.style[:] = np.minimum(rng.poisson(shape.gamma(0.3, 1.0, VOCABULARY), (n, VOCABULARY)), 255)
+    vectors = shape.normal(0.0, 30.0, (5, inputs.vectors.shape[1]))[topics]
+    inputs.vectors[:] = np.clip(vectors + rng.normal(0.0, 25.0, inputs.vectors.shape), -127, 127).astype(np.int8)
+    inputs.scales[:] = 1 / 127
+    rates = shape.gamma(0.3, 3.0, VOCABULARY) * (1 + 0.4 * shape.random((5, VOCABULARY)))
+    rates[:, MOVED_TOKENS] = 0.4 + moved * np.where(np.arange(len(MOVED_TOKENS)) % 2, -0.2, 0.6)
+    outputs.style[:] = np.minimum(rng.poisson(rates[topics]), 255)
+    outputs.features[:] = 0.3 * inputs.features + rng.gamma(2.0, 1.0, (n, FEATURES))
+    outputs.features[:, MOVED_FEATURE] += moved
+    for side in (inputs, outputs):
+        side.tokens[:] = side.style.sum(axis=1, dtype=np.int64) + 20
+    return outputs, inputs
 
 
 def hashes(n: int, seed: int) -> npt.NDArray[np.uint64]:
@@ -212,9 +237,22 @@ class TextScope:
         """The new level of signal s is normal."""
         accept(self.arenas.directions if s in DIRECTIONS else self.arenas.parts, PLACES[s])
 
-    def state(self) -> bytes:
-        """All of it."""
-        return b"".join(arena.tobytes() for arena in self.arenas)
+    def parts(self) -> dict[str, bytes]:
+        """The whole state."""
+        rest = {name: arena.tobytes() for name, arena in self.arenas._asdict().items() if name != "spaces"}
+        return rest | space_parts(self.space) | {"rows": self.rows.tobytes(), "calls": self.calls.to_bytes(8, "little")}
+
+    @classmethod
+    def restored(cls, parts: dict[str, bytes], **settings: float) -> "TextScope":
+        """A scope with that state."""
+        scope = cls(**settings)
+        for name, arena in scope.arenas._asdict().items():
+            if name != "spaces":
+                arena[:] = np.frombuffer(parts[name], arena.dtype)
+        put_space(scope.space, parts)
+        scope.rows[:] = np.frombuffer(parts["rows"], np.int32)
+        scope.calls = int.from_bytes(parts["calls"], "little")
+        return scope
 
 
 @kernel

@@ -14,7 +14,7 @@ from .betting import clear_stakes, cut_off
 from .jit import Arena, Floats, Record, kernel
 from .lifecycle import FIRED, NEXT, QUIET, RETURNED, WATCHER_NATS, return_block
 from .ranks import REFERENCE
-from .vector import advance, leading_window, open_direction, scaled
+from .vector import advance, leading_window, locate, open_direction, scaled
 from .vector_aim import AIMS, LATE_EVENTS, aim_dtype, project
 from .vector_algebra import SUM_SHIFT
 from .vector_space import oldest
@@ -30,6 +30,9 @@ def yardstick_dtype(dimensions: int, given: int) -> np.dtype[Any]:
             ("aim", aim_dtype(dimensions, given)),  # the leading one, as it was when the change was opened
             ("seen", "i8"),  # events of before that it was compared with
             ("since", "i8"),  # event at which the change began
+            ("begun", "i8"),  # the same of the first one, where others have superseded it
+            ("first", "i8"),  # baseline and law of before the first one
+            ("fitted", "i8"),
             ("after", "i8"),  # events since the change whose scores are in `total`
             ("total", "f8"),  # sum of their scores, in sd: of those before the opening by the aims of then
             ("offset", "f8"),  # how far the mean had already moved since the oldest yardstick, in sd of the aim
@@ -100,6 +103,9 @@ def open_direction_change(rows: Arena, i: int, j: int, yardsticks: Arena, k: int
         old["given_mean"] = row["given_mean"]
         for w in range(AIMS):
             old["references"][w] = row["aims"][w]["reference"]
+    old["begun"] = since
+    old["first"] = row["first"]
+    old["fitted"] = row["fitted"]
     row["yardstick"] = k
     row["peak_page"] = row["log_page"]
     expect_direction_return(rows, i, yardsticks, since, floor)
@@ -188,15 +194,23 @@ def matches_old(row: Record, old: Record, space: Record, kind: int, since: int) 
 
 @kernel
 def restore_direction(rows: Arena, i: int, yardsticks: Arena) -> None:
-    """The stream has returned: what it scored before is usual again, the vectors of the change are left out."""
+    """The stream has returned: what it scored before is usual again, the vectors of the change are left out.
+
+    After a second change the law is that of the events between both: the old means hold again, the rest is near enough.
+    """
     row = rows[i]
     old = yardsticks[row["yardstick"]]
+    if row["first"] != old["first"]:
+        row["first"] = old["first"]
+        row["fitted"] = old["fitted"]
+        row["mean"] = old["mean"]
+        row["given_mean"] = old["given_mean"]
     for w in range(AIMS):
         aim = row["aims"][w]
         aim["reference"] = old["references"][w]
         aim["scored"] = 0
         aim["compared"] = 0
-    row["away"][0] = old["since"]
+    row["away"][0] = old["begun"]
     row["away"][1] = row["events"]
     clear_direction(row)
     row["surcharge_notice"] += 1.0
@@ -246,5 +260,6 @@ def observe_direction(
     if has_returned(row, old, space, kind):
         return RETURNED
     if watcher["log_notice"] - WATCHER_NATS >= nats_notice:
-        return RETURNED if matches_old(watcher, old, space, kind, watcher["change"]) else NEXT
+        since = watcher["events"] - 1 - locate(watcher, space, kind)[0]
+        return RETURNED if matches_old(watcher, old, space, kind, since) else NEXT
     return QUIET

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tests.realdata.texts import Side, domains, join, measured, sources
+from .texts import Side, domains, join, measured, sources
 
 #: outputs (None: not there) and inputs of the calls of a stream
 Calls = tuple[Side | None, Side]
