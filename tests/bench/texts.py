@@ -238,7 +238,7 @@ def speed_and_state() -> list[str]:
 def state_sizes(scope: TextScope, since: int) -> list[str]:
     """KB in memory, KB compressed, KB compressed that a checkpoint after call `since` writes."""
     rows = [bytes(scope.text.tobytes())]
-    young = chunks_needed(scope.text, scope.arenas.spaces, scope.rows[1], 0)
+    young = chunks_needed(scope.text, scope.arenas.spaces, scope.rows[1], 0, 0)
     rows += [chunk.tobytes() for chunk in scope.arenas.young[:young]]
     for s in PLACES:
         if scope.rows[2 + s] < 0:

@@ -161,15 +161,20 @@ def is_worn(space: Record, kind: int, since: int) -> bool:
 
 
 @kernel
-def restart_outputs(arenas: TextArenas, rows: Rows, features: bool) -> None:
+def restart_outputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, features: bool) -> None:
     """Outputs are counted differently from now on, or their coder is worn: their side starts afresh, pairs with it.
 
-    `features`: do the features mean something else, too? Open changes of these signals end without a word: their
-    watchers and yardsticks are the owner's to take back, before.
+    `chunks`: of YOUNG, -1 for none; `call`: number of the next call; `features`: do the features mean something else,
+    too? Open changes of these signals end without a word: their watchers and yardsticks are the owner's to take back,
+    before.
     """
     text = arenas.texts[rows[0]]
+    text["restarted"] = call
     text["young_outputs"] = 0
     restart_side(text["outputs"])
+    for k in range(chunks.size):
+        if chunks[k] >= 0:
+            forget_outputs(arenas.young[chunks[k]])
     if rows[1] >= 0:
         space = arenas.spaces[rows[1]]
         space["ring"]["events"] = 0
@@ -182,14 +187,19 @@ def restart_outputs(arenas: TextArenas, rows: Rows, features: bool) -> None:
 
 
 @kernel
-def restart_inputs(arenas: TextArenas, rows: Rows, features: bool, vectors: bool) -> None:
+def restart_inputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, features: bool, vectors: bool) -> None:
     """The same for inputs, also when another embedder makes their vectors; `vectors`: do they have any from now on?"""
     text = arenas.texts[rows[0]]
+    text["restarted"] = call
     text["young_inputs"] = 0
     text["vectors"] = 1 if vectors else 0
     restart_side(text["inputs"])
+    for k in range(chunks.size):
+        if chunks[k] >= 0:
+            forget_inputs(arenas.young[chunks[k]])
     if rows[1] >= 0:
         space = arenas.spaces[rows[1]]
+        space["ring"]["partners"][:] = -1
         space["given"]["events"] = 0
         space["given_coder"]["fitted"] = 0
         space["paired"] = 0
@@ -197,6 +207,28 @@ def restart_inputs(arenas: TextArenas, rows: Rows, features: bool, vectors: bool
     restart_signal(arenas, rows, CONDITIONAL)
     if features:
         restart_signal(arenas, rows, INPUT_PARTS)
+
+
+@kernel
+def forget_outputs(chunk: Record) -> None:
+    """Make the outputs of a chunk of YOUNG as they were when it was new."""
+    chunk["features"][:] = 0.0
+    chunk["style"][:] = 0
+    chunk["tokens"][:] = 0
+    chunk["calls"][:] = 0
+    chunk["partners"][:] = 0
+
+
+@kernel
+def forget_inputs(chunk: Record) -> None:
+    """The same for its inputs; outputs that are there are no halves of pairs any more."""
+    chunk["input_features"][:] = 0.0
+    chunk["vectors"][:] = 0
+    chunk["scales"][:] = 0.0
+    chunk["input_calls"][:] = 0
+    for k in range(chunk["partners"].size):
+        if chunk["calls"][k] > 0:
+            chunk["partners"][k] = -1
 
 
 @kernel

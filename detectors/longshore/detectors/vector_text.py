@@ -39,6 +39,7 @@ TEXT = np.dtype(
         ("young_inputs", "i4"),
         ("vectors", "i8"),  # 1 where inputs have vectors
         ("refused", "i8"),  # sides of calls with a number that is not finite
+        ("restarted", "i8"),  # number of the first call after a side has started afresh: all else may have changed then
         ("outputs", side_dtype(FEATURES, STYLE)),
         ("inputs", side_dtype(FEATURES, STYLE)),
     ],
@@ -291,11 +292,11 @@ def grown_to(spaces: Arena, i: int) -> tuple[int, int, int]:
 
 
 @kernel
-def chunks_needed(text: Record, spaces: Arena, i: int, calls: int) -> int:
-    """Chunks of YOUNG that a scope needs for its next `calls` calls; 0 once both sides have grown up."""
+def chunks_needed(text: Record, spaces: Arena, i: int, outputs: int, inputs: int) -> int:
+    """Chunks of YOUNG that a scope needs for so many more outputs and inputs; 0 once both sides have grown up."""
     needed = 0
     if i < 0 or spaces[i]["coder"]["fitted"] == 0:
-        needed = min(text["young_outputs"] + calls, FIT_EVENTS)
+        needed = min(text["young_outputs"] + outputs, FIT_EVENTS)
     if i < 0 or spaces[i]["given_coder"]["fitted"] == 0:
-        needed = max(needed, min(text["young_inputs"] + calls, FIT_EVENTS))
+        needed = max(needed, min(text["young_inputs"] + inputs, FIT_EVENTS))
     return (needed + YOUNG_TEXTS - 1) // YOUNG_TEXTS
