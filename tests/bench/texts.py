@@ -30,7 +30,9 @@ from tests.realdata.text_streams import (
     utterances,
 )
 
+from .free_style import STYLED, streams
 from .table import note, table
+from .text_incidents import incident_tables
 
 OUTPUTS, INPUTS = SIGNALS[:3], SIGNALS[3:]
 #: levels of notice and page that a group of signals shares, in calls
@@ -108,6 +110,19 @@ def output_tables() -> list[str]:
     return parts
 
 
+def vocabulary_table() -> str:
+    """The style vocabulary that every observation carries, beside one chosen freely in each stream."""
+    found = []
+    for name, fixed, free in streams(2000, 1500):
+        cells = [name]
+        for make in (fixed, free):
+            done = [run(make, order, OUTPUTS) for order in range(ORDERS)]
+            cells += [cell((each.notices.get(signal) for each in done), 2000, 1500) for signal in STYLED]
+        found.append(cells)
+    heads = [f"{WORDS[SIGNALS.index(signal)]}, {kind}" for kind in ("fixed", "free") for signal in STYLED]
+    return table(["style vocabulary, 2,000 + 1,500 calls, 1e4", *heads], found)
+
+
 def input_table() -> str:
     """Prompts whose topics move."""
     plan: list[tuple[str, Maker, int, int]] = [
@@ -143,6 +158,11 @@ def mix_table() -> str:
                 run(mix(*pair, 0.8, later, 2000, 1000), order, SIGNALS) for pair in pairs for order in range(ORDERS)
             ]
             rows.append([f"sources 80 % > {later:.0%}, {what}", *(share(done, signal, 2000) for signal in SIGNALS)])
+    for first, later in ((1.0, 0.5), (1.0, 0.2), (0.0, 0.5)):
+        done = [run(mix(*pair, first, later, 2000, 1000), order, SIGNALS) for pair in MIXED_NULLS for order in range(5)]
+        rows.append(
+            [f"sources {first:.0%} > {later:.0%}: new ones, same model", *(share(done, s, 2000) for s in SIGNALS)]
+        )
     for later in (0.5, 0.2):
         for what, after in (("same model", "gpt-4-0314"), ("update", "gpt-4-0613")):
             done = [run(tasks(after, 0.5, later, 900, 700), order, SIGNALS) for order in range(ORDERS)]
@@ -263,11 +283,13 @@ def section() -> str:
             "Cells: alarms before the change / streams in which it was found / median delay in calls (-: most missed), "
             f"{ORDERS} orders. The signals share the budget: each must reach the level times their number."
         ),
+        vocabulary_table(),
         input_table(),
         note(f"The same, of {MORE_ORDERS} orders."),
         mix_table(),
         burst_table(),
         opening_table(),
         *speed_and_state(),
+        *incident_tables(),
     ]
     return "\n".join(parts)

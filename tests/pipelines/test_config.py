@@ -11,7 +11,7 @@ from longshore.pipelines.config import Config, ConfigError, load, printable
 from longshore.pipelines.notify.settings import RouteSettings
 from longshore.pipelines.notify.sinks import SinkSettings
 from longshore.pipelines.watch.settings import SignalSettings
-from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC
+from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 
 DOCS = Path(__file__).parents[2] / "docs" / "CONFIGURATION.md"
 
@@ -130,6 +130,6 @@ def test_the_documentation_names_every_key_with_its_default() -> None:
 
 def test_the_documentation_names_every_signal() -> None:
     text = DOCS.read_text()
-    for signal in (*NUMERIC, *BINARY, *CATEGORICAL):
+    for signal in (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT):
         name = "coverage.GROUP" if signal.channel == "coverage" else signal.name
         assert f"`{name}`" in text, name

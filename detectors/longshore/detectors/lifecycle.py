@@ -23,6 +23,8 @@ BASELINE_NEEDED = 30
 WATCHER_NATS = 0.6931471805599453
 #: surcharge, in nats, for every recent firing of the stream
 SURCHARGE = 1.0
+#: a next change that leaves less than this part of an effect leads back
+BACK = 0.5
 #: shortest and longest block of the return test, in events
 RETURN_BLOCK = (32, 512)
 

@@ -177,18 +177,24 @@ def has_returned(row: Record, old: Record, space: Record, kind: int) -> bool:
 
 
 @kernel
-def matches_old(row: Record, old: Record, space: Record, kind: int, since: int) -> bool:
-    """Do the events from `since` on (8 at least) look like those before the open change?"""
+def shift_since(row: Record, old: Record, space: Record, kind: int, since: int) -> tuple[float, int]:
+    """How far the events from `since` on lie from before the open change along its aim, in sd; and their number."""
     aim = old["aim"]
     first = max(since, oldest(space, kind))
-    n = row["events"] - first
-    if n < 8:
-        return False
-    total = 0.0
+    total, n = 0.0, row["events"] - first
     for event in range(first, row["events"]):
         total += scaled(aim, project(aim, space, kind, event))
-    noise = math.sqrt(aim["inflation"] / n)
-    matches: bool = abs(total / n) < 2.0 * noise and abs(total / n) < max(old["largest"], 1.5 * noise)
+    return total / max(n, 1), n
+
+
+@kernel
+def matches_old(row: Record, old: Record, space: Record, kind: int, since: int) -> bool:
+    """Do the events from `since` on (8 at least) look like those before the open change?"""
+    shift, n = shift_since(row, old, space, kind, since)
+    if n < 8:
+        return False
+    noise = math.sqrt(old["aim"]["inflation"] / n)
+    matches: bool = abs(shift) < 2.0 * noise and abs(shift) < max(old["largest"], 1.5 * noise)
     return matches
 
 

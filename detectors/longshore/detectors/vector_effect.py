@@ -71,12 +71,12 @@ def features_guarantee(row: Record) -> Guarantee:
 
 
 @kernel
-def typical_calls(old: Record, space: Record, kind: int, calls: Integers) -> int:
-    """Write the numbers of the calls since the open change that lie furthest along its aim, the furthest first.
+def typical_calls(old: Record, space: Record, kind: int, first: int, calls: Integers) -> int:
+    """Write the numbers of the calls since event `first` that lie furthest along the aim of an open change.
 
-    Fewer than `calls` has room for where the ring holds fewer; their number is returned.
+    The furthest first; fewer than `calls` has room for where the ring holds fewer: their number is returned.
     """
-    first, last = max(old["since"], oldest(space, kind)), seen(space, kind)
+    first, last = max(first, oldest(space, kind)), seen(space, kind)
     furthest = np.zeros(calls.size, np.int64)
     n = 0
     for event in range(first, last):

@@ -180,6 +180,16 @@ def add_tally(tally: Record, other: Record, sign: float) -> None:
         tally["users"][k] += np.float32(sign * np.float64(other["users"][k]))
 
 
+def texts_before(side: Record) -> float:
+    """Texts counted before the marked change (older ones count for less)."""
+    return float(side["before"]["texts"])
+
+
+def texts_since(side: Record) -> float:
+    """Texts counted since."""
+    return float(side["older"]["texts"]) + float(side["blocks"]["texts"].sum()) - texts_before(side)
+
+
 def _both(side: Record) -> tuple[Record, Record] | None:
     """What was counted before and after the marked change; None where one of them is too little."""
     before = side["before"]

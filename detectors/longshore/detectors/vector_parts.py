@@ -45,26 +45,27 @@ def space_parts(space: Record, after_call: int = 0) -> dict[str, bytes]:
     if after_call == 0 or max(int(space[coder]["fitted"]) for coder in ("coder", "given_coder")) > after_call:
         parts["coders"] = _join(_field(space, path) for path in _CODERS)
     for k in range(CHUNKS):
-        newest = max(
-            int(space["ring"]["written"][k]), int(space["given"]["written"][k]), int(space["pairs_written"][k])
-        )
-        if newest > after_call:
+        if _written(space, k) > after_call:
             parts[f"rows.{k}"] = _join(_chunk(space, path, k) for path in _ROWS)
     return parts
 
 
 def put_space(space: Record, parts: Mapping[str, bytes]) -> None:
-    """Write all parts of a space into an empty one. Raises ValueError where a part is missing or has the wrong size."""
+    """Write all parts of a space into an empty one. Raises ValueError where a part is missing or has the wrong size.
+
+    Rows that were never written are not looked at: what there is may be left of another space of that name.
+    """
     for name, fields in (("counts", _COUNTS), ("coders", _CODERS)):
         if name not in parts:
             raise ValueError(f"no part {name}")
         _write(name, parts[name], [_field(space, path) for path in fields])
     for k in range(CHUNKS):
         name = f"rows.{k}"
-        if name in parts:
-            _write(name, parts[name], [_chunk(space, path, k) for path in _ROWS])
-        elif _written(space, k) > 0:
+        if _written(space, k) == 0:
+            continue
+        if name not in parts:
             raise ValueError(f"no part {name}")
+        _write(name, parts[name], [_chunk(space, path, k) for path in _ROWS])
 
 
 def young_written(chunk: Record) -> int:

@@ -221,6 +221,16 @@ def call_of(space: Record, kind: int, event: int) -> int:
 
 
 @kernel
+def first_from(space: Record, kind: int, call: int) -> int:
+    """Oldest event of a call with that number or a later one; the number of events where there is none."""
+    event = seen(space, kind)
+    begin = oldest(space, kind)
+    while event > begin and call_of(space, kind, event - 1) >= call:
+        event -= 1
+    return event
+
+
+@kernel
 def add_up(space: Record, kind: int, first: int, last: int, sums: Sums, given_sums: Sums) -> None:
     """Sums of the codes of events `first` to `last` - 1; of what they are given too, for RESIDUALS."""
     sums[:] = 0

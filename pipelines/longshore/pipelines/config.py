@@ -20,7 +20,7 @@ from .watch.settings import (
     SignalSettings,
     WatchSettings,
 )
-from .watch.signals import BINARY, CATEGORICAL, NUMERIC, Signals
+from .watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT, Signals
 
 #: environment variables that override a key: LONGSHORE__SECTION__KEY
 PREFIX = "LONGSHORE__"
@@ -204,13 +204,14 @@ def _override(tree: dict[str, Any], variable: str, text: str) -> None:
 
 def _check(config: Config, where: str) -> None:
     """What the types cannot say."""
-    known = {signal.name for signal in (*NUMERIC, *BINARY, *CATEGORICAL)}
+    known = {signal.name for signal in (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT)}
+    unlike_river = {signal.name for signal in (*CATEGORICAL, *TEXT)}
     for name, own in config.signals.items():
         if name not in known and not name.startswith("score."):
             raise ConfigError(f"{where}: signals.{name}: there is no such signal; known: {', '.join(sorted(known))}")
         if own.detector is not None and not own.detector.startswith("river:"):
             raise ConfigError(f"{where}: signals.{name}.detector: {own.detector!r} is not `river:Name(...)`")
-        if own.detector is not None and (name.startswith("score.") or name in {s.name for s in CATEGORICAL}):
+        if own.detector is not None and (name.startswith("score.") or name in unlike_river):
             raise ConfigError(
                 f"{where}: signals.{name}.detector: River's detectors watch numeric and yes/no signals only"
             )

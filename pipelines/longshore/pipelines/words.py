@@ -6,10 +6,10 @@ import textwrap
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
-from longshore.schemas import SignalShift, SignalSummary, scope_parts
+from longshore.schemas import SignalShift, SignalSummary, TextMove, scope_parts
 from markupsafe import Markup
 
-from .watch.attribution import value_text
+from .watch.attribution import TEXT_DETECTOR, feature_text, value_text
 from .watch.signals import UNITS_IN_SD
 
 DAY_MS = 86_400_000
@@ -130,9 +130,18 @@ def effect_text(effect: float, unit: str) -> str:
     return f"×{effect + 1:.3g}" if effect >= 2 else f"{effect * 100:+.3g} %"
 
 
+def signal_effect(signal: SignalShift) -> str:
+    """The effect of a signal; that of texts is in standard deviations, whatever its values are in."""
+    return effect_text(signal.effect, _effect_unit(signal))
+
+
+def _effect_unit(signal: SignalShift) -> str:
+    return "sd" if signal.detector == TEXT_DETECTOR else signal.unit
+
+
 def interval_text(signal: SignalShift) -> str:
     """The ends of an effect's interval, their unit once."""
-    low, high = (effect_text(end, signal.unit) for end in signal.effect_interval)
+    low, high = (effect_text(end, _effect_unit(signal)) for end in signal.effect_interval)
     return f"{low.removesuffix(' ' + high.partition(' ')[2])} to {high}"
 
 
@@ -140,7 +149,17 @@ def before_after(signal: SignalShift) -> tuple[str, str]:
     """The values before and after, with their unit; a ratio is told against 1."""
     if signal.unit == "ratio":
         return f"×{signal.before:.3g}", f"×{signal.after:.3g}"
+    if signal.detector == TEXT_DETECTOR:
+        return feature_text(signal.before, signal.unit), feature_text(signal.after, signal.unit)
     return value_text(signal.before, signal.unit), value_text(signal.after, signal.unit)
+
+
+def text_move(move: TextMove) -> str:
+    """What moved in texts: a feature's mean, or the share of texts that use an entry of the style vocabulary."""
+    if move.kind == "style":
+        return f"in {move.before:.0%} of the texts → {move.after:.0%}"
+    told = f"{feature_text(move.before, move.unit)} → {feature_text(move.after, move.unit)}"
+    return told if move.sd is None else f"{told} ({move.sd:+.2g} sd)"
 
 
 def visible_text(visible: float | None, unit: str) -> str:

@@ -16,6 +16,8 @@ from .alert import (
     Share,
     SignalShift,
     Status,
+    TextMove,
+    TextShift,
     Verdict,
     VerdictKind,
 )
@@ -96,6 +98,8 @@ __all__ = [
     "Status",
     "Summary",
     "TextMeasures",
+    "TextMove",
+    "TextShift",
     "Verdict",
     "VerdictKind",
     "decode",

@@ -67,8 +67,34 @@ class SignalShift(Struct, kw_only=True, frozen=True):
     detector: str
     n_before: int
     n_after: int
-    #: the category whose share moved, for categorical signals
+    #: the category whose share moved, for categorical signals; the feature that led, for features of texts
     category: str | None = None
+
+
+class TextMove(Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """A feature of texts that moved (see FEATURES), or an entry of the style vocabulary (see STYLE)."""
+
+    kind: Literal["feature", "style"]
+    name: str
+    #: a feature's mean in its unit; the share of texts that use the entry
+    before: float
+    after: float
+    unit: str
+    #: a feature's move in standard deviations of before
+    sd: float | None = None
+
+
+class TextShift(Struct, kw_only=True, omit_defaults=True, frozen=True):
+    """What moved in the texts of one side, told without a word of them."""
+
+    side: Literal["input", "output"]
+    #: texts counted before the change and since
+    n_before: int
+    n_after: int
+    #: features first, each kind with the clearest first
+    moves: list[TextMove] = field(default_factory=list)
+    #: share of recent inputs that lie where hardly any lay before the change
+    new_share: float | None = None
 
 
 class LabelShift(Struct, kw_only=True, frozen=True):
@@ -152,6 +178,8 @@ class Alert(Struct, tag_field="schema", tag="alert/1", kw_only=True, omit_defaul
     #: what the calls after the change were served by; the gate joins incidents of the same model
     served_model: str | None = None
     examples: list[Example] = field(default_factory=list)
+    #: what moved in the texts, where a text signal has moved
+    texts: list[TextShift] = field(default_factory=list)
     evidence: AlertEvidence
     links: dict[str, str] = field(default_factory=dict)
     runbook_url: str | None = None

@@ -135,9 +135,10 @@ def run(
 
 def only(*names: str, **watch: Any) -> EngineSettings:
     """Alerts only, with every signal switched off but these."""
-    from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC
+    from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 
-    off = {s.name: SignalSettings(enabled=False) for s in (*NUMERIC, *BINARY, *CATEGORICAL) if s.name not in names}
+    known = (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT)
+    off = {s.name: SignalSettings(enabled=False) for s in known if s.name not in names}
     return EngineSettings(signals=off, watch=WatchSettings(summary_minutes=1e6, **watch))
 
 

@@ -168,8 +168,8 @@ def test_what_a_scope_remembers_is_bounded() -> None:
 
 
 def test_the_state_of_a_young_scope_is_small() -> None:
-    """Every application of the simulated fleet, at its 100th call: 40 KB with the signals of its texts."""
-    engine, calls, sizes = Engine(EngineSettings()), {}, {}
+    """Every application of the simulated fleet, at its 100th call: 40 KB, and up to 23 KB of texts beside it."""
+    engine, calls, sizes, texts = Engine(EngineSettings()), {}, {}, {}
     for position, call in enumerate(islice(sim.simulate(sim.demo_scenario(0)), 8000)):
         observation = MEASURER.measure(call)
         key = observation.scope
@@ -177,9 +177,12 @@ def test_the_state_of_a_young_scope_is_small() -> None:
         if calls[key] <= 100:
             engine.step([observation], [position])
         if calls[key] == 100:
-            sizes[key] = sum(map(len, engine.snapshot(key).values()))
+            parts = engine.snapshot(key)
+            texts[key] = sum(len(part) for name, part in parts.items() if name.startswith(("texts", "young")))
+            sizes[key] = sum(map(len, parts.values())) - texts[key]
     assert len(sizes) == 8
     assert max(sizes.values()) < 40 * 1024, sizes
+    assert max(texts.values()) < 23 * 1024, texts
 
 
 def test_time_that_goes_backwards_moves_no_scope_back() -> None:

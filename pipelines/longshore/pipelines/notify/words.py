@@ -7,7 +7,7 @@ from longshore.schemas import Alert, LabelShift, Ledger, Page, SignalShift, scop
 from longshore.schemas.wire import MAX_TIME_MS
 
 from ..watch.attribution import describe
-from ..words import effect_text, interval_text, level_text, printable, when
+from ..words import interval_text, level_text, printable, signal_effect, when
 from .message import Message
 
 #: longest text of a record inside a message: three lines of a small screen; sentences have a limit of their own
@@ -64,7 +64,7 @@ def headline(message: Message, most: int) -> str:
 
 def moved(signal: SignalShift) -> str:
     """One signal: before and after, effect with its interval, and how sure."""
-    told = f"{describe(signal)}; effect {effect_text(signal.effect, signal.unit)} ({interval_text(signal)})"
+    told = f"{describe(signal)}; effect {signal_effect(signal)} ({interval_text(signal)})"
     sure = f", {level_text(signal.log10_level)}" if signal.log10_level > 0 else ""
     return text(f"{told}{sure}; {signal.n_before:,} calls before, {signal.n_after:,} since")
 

@@ -81,9 +81,10 @@ def environment() -> Environment:
         "scope_name",
         "shorten",
         "log10",
-        "effect_text",
+        "signal_effect",
         "before_after",
         "interval_text",
+        "text_move",
     ):
         made.filters[name] = getattr(words, name)
     made.filters |= {"level": words.level_markup, "visible": words.visible_text}

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from longshore.schemas import NUMBERS, Observation
 
+from ..watch.labels import identities
 from ..watch.signals import CATEGORICAL
 
 #: score names of one scope that are kept
@@ -97,8 +98,9 @@ class Track:
 
     def _codes(self, call: Observation, most: int) -> bytes:
         codes = bytearray(len(CATEGORICAL))
+        categories = dict(identities(call))
         for column, name in _LABELS:
-            value = call.categories.get(name)
+            value = categories.get(name)
             if value:
                 codes[column] = self._code(column, value, most)
         if call.tools:

@@ -5,7 +5,9 @@ import math
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from longshore.detectors.vector_scope import DIRECTIONS
 from longshore.schemas import (
+    FEATURES,
     Alert,
     AlertEvidence,
     Baseline,
@@ -24,18 +26,15 @@ from .attribution import moved_labels, verdict
 from .bank import Bank
 from .incident import Incidents, Moment, Step
 from .rings import label_shares
+from .rounding import rounded
 from .scope import Incident, RecentId, Scope, Shift
 from .settings import EngineSettings
+from .text_evidence import shown_calls, text_shifts
 
-#: signals and examples of an alert
+#: signals and examples of an alert; of the examples, those that show what moved in texts
 MAX_SIGNALS = 24
-MAX_EXAMPLES = 5
-NEVER_LEVEL = 1e300
-
-
-def rounded(x: float) -> float:
-    """6 significant digits."""
-    return float(f"{x:.6g}") if math.isfinite(x) else math.copysign(NEVER_LEVEL, x)
+MAX_EXAMPLES = 8
+MAX_SHOWN = 3
 
 
 class AlertWriter:
@@ -60,7 +59,8 @@ class AlertWriter:
         labels, after, calls_since = self._labels(scope, incident, moment)
         level, passed = self._incidents.level(scope, incident)
         severity = self._incidents.severity(scope, incident, moment.sequence)
-        answer = verdict(signals, labels, calls_since, incident.before_calls)
+        texts = text_shifts(self._bank.texts, scope, incident)
+        answer = verdict(signals, labels, texts, calls_since, incident.before_calls)
         alert = Alert(
             id=self._id(scope, incident),
             dedup_key=incident.dedup_key,
@@ -80,7 +80,8 @@ class AlertWriter:
             signals=signals,
             labels=labels,
             served_model=_most_common(after.get("model_served", {})),
-            examples=self._examples(incident, moment, recent),
+            examples=self._examples(scope, incident, moment, recent),
+            texts=texts,
             evidence=self._evidence(scope, incident, moment),
             links={name: self._fill(template, scope, incident) for name, template in self._settings.links.items()},
             runbook_url=self._fill(self._settings.runbook_url, scope, incident) if self._settings.runbook_url else None,
@@ -155,13 +156,17 @@ class AlertWriter:
         before, after = effect.before, effect.after
         if signal.unit == "ratio":
             before, after = 1.0, 1.0 + effect.effect
+        unit, category = signal.unit, shift.category
+        if shift.place.kind == "text" and shift.place.column not in DIRECTIONS:
+            feature = FEATURES[self._bank.texts.leader(scope.slot, shift.place.column)]
+            unit, category = feature.unit, feature.name
         return SignalShift(
             name=shift.name,
             channel=signal.channel,
             direction=effect.direction,
             before=rounded(before),
             after=rounded(after),
-            unit=signal.unit,
+            unit=unit,
             effect=rounded(effect.effect * scale),
             effect_interval=(rounded(effect.low * scale), rounded(effect.high * scale)),
             log10_level=log10_level,
@@ -170,7 +175,7 @@ class AlertWriter:
             detector=shift.detector,
             n_before=effect.n_before,
             n_after=effect.n_after,
-            category=shift.category,
+            category=category,
         )
 
     def _labels(
@@ -194,12 +199,13 @@ class AlertWriter:
             calls_since=max(moment.sequence - incident.change.estimate + 1, 0),
         )
 
-    def _examples(self, incident: Incident, moment: Moment, recent: Sequence[RecentId]) -> list[Example]:
-        """The call at which the evidence was enough, the first changed call, and the newest ones."""
+    def _examples(self, scope: Scope, incident: Incident, moment: Moment, recent: Sequence[RecentId]) -> list[Example]:
+        """The call at which the evidence was enough, the first changed call, those that show it, the newest ones."""
         known = {item.sequence: item for item in recent}
         wanted = [
             (incident.opened_sequence, "the evidence reached the notice level at this call"),
             (incident.change.estimate, "estimated first call of the change"),
+            *shown_calls(self._bank.texts, scope, incident, recent)[:MAX_SHOWN],
             (moment.sequence, "the call of this alert"),
             (moment.sequence - 1, "recent call after the change"),
             (moment.sequence - 2, "recent call after the change"),

@@ -7,7 +7,7 @@ what moved, and names the labels whose shares are not what they were.
 import math
 from collections.abc import Sequence
 
-from longshore.schemas import LabelShift, SignalShift, Verdict
+from longshore.schemas import LabelShift, SignalShift, TextShift, Verdict
 
 from .signals import IDENTITY, UNITS_IN_SD
 
@@ -61,8 +61,33 @@ def value_text(value: float, unit: str) -> str:
     return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
 
 
+#: how the detectors of texts are told in an alert
+TEXT_DETECTOR = "text"
+#: features that are logarithms: what they are the logarithm of
+LOGARITHMS = {"log(1 + characters)": ("characters", 1.0), "log words": ("words", 0.0)}
+#: what a learned direction says has moved
+DIRECTION_WORDS = {
+    "output_style": "the style of the outputs",
+    "output_given_input": "outputs to like inputs",
+    "input_content": "the content of the inputs",
+}
+
+
+def feature_text(value: float, unit: str) -> str:
+    """The mean of a feature of texts with its unit, three digits."""
+    if unit in LOGARITHMS:
+        what, less = LOGARITHMS[unit]
+        return f"{math.exp(min(value, 30.0)) - less:.3g} {what}"
+    return f"{value:.3g} {unit}"
+
+
 def describe(signal: SignalShift) -> str:
     """One signal's move in words."""
+    if signal.name in DIRECTION_WORDS:
+        return f"{DIRECTION_WORDS[signal.name]} moved by {signal.effect:.2g} sd"
+    if signal.detector == TEXT_DETECTOR:
+        before, after = feature_text(signal.before, signal.unit), feature_text(signal.after, signal.unit)
+        return f"{signal.category} of the {signal.channel}s went from {before} to {after} ({signal.effect:+.2g} sd)"
     name = f"{signal.name} = {signal.category}" if signal.category else signal.name
     before, after = value_text(signal.before, signal.unit), value_text(signal.after, signal.unit)
     if signal.unit == "share":
@@ -76,13 +101,31 @@ def describe(signal: SignalShift) -> str:
     return f"{name} {moved_by(signal.effect)} ({before} to {after})"
 
 
+def describe_texts(texts: TextShift) -> str:
+    """What moved in the texts of a side, in words; empty where nothing can be named."""
+    features = [x for x in texts.moves if x.kind == "feature"][:2]
+    told = [f"{x.name} {feature_text(x.before, x.unit)} to {feature_text(x.after, x.unit)}" for x in features]
+    style = [x for x in texts.moves if x.kind == "style"][:3]
+    told += [f'"{x.name}" in {x.before * 100:.0f} % to {x.after * 100:.0f} %' for x in style]
+    if texts.new_share is not None:
+        told.append(f"about {texts.new_share * 100:.0f} % are unlike those before")
+    return f"{texts.side}s: {', '.join(told)}" if told else ""
+
+
 def verdict(
-    signals: Sequence[SignalShift], labels: Sequence[LabelShift], calls_since: int, before_calls: int
+    signals: Sequence[SignalShift],
+    labels: Sequence[LabelShift],
+    texts: Sequence[TextShift],
+    calls_since: int,
+    before_calls: int,
 ) -> Verdict:
     """The verdict of an incident."""
     sentence = "; ".join(describe(signal) for signal in signals[:3])
     if len(signals) > 3:
         sentence += f"; and {len(signals) - 3} more"
+    named_texts = [words for words in map(describe_texts, texts) if words]
+    if named_texts:
+        sentence += f". In the {'; '.join(named_texts)}"
     checked = [
         f"labels of {before_calls} calls before the change against {calls_since} calls since: "
         + (f"{len(labels)} moved" if labels else "none moved")

@@ -24,6 +24,7 @@ from .signals import (
     NUMERIC_COLUMNS,
     Signals,
 )
+from .texts import TextEncoder
 
 INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")
 #: amounts are not negative
@@ -67,17 +68,17 @@ class Encoder:
         self._bank = bank
         self._give_up = give_up
         self._signals = signals
+        self._texts = TextEncoder(bank, signals, give_up)
         self._keep_calls = bank.ring_size + LOOK_AHEAD_CALLS
-        specs = (*signals.numeric, *signals.binary, *signals.categorical)
         self._off = frozenset(s.name for s in signals.categorical if s.weight == 0.0 or s.river)
         self._on_binary = np.array([s.weight > 0.0 and not s.river for s in signals.binary])
         self._columns = np.array([s.column for s in signals.numeric])
         self._silent = np.array([s.weight == 0.0 or s.river is not None for s in signals.numeric])
         self._river = [(c, s.river) for c, s in enumerate(signals.numeric) if s.river]
         self._river_binary = [(c, s.river) for c, s in enumerate(signals.binary) if s.river]
-        unsupported = [s.name for s in specs if s.river and s.kind == "categorical"]
+        unsupported = [s.name for s in (*signals.categorical, *signals.text) if s.river]
         if unsupported:
-            raise ValueError(f"River's detectors take numbers, not categories: signals.{unsupported[0]}.detector")
+            raise ValueError(f"River's detectors take numbers only: signals.{unsupported[0]}.detector")
 
     def encode(self, entries: list[Entry]) -> Encoded:
         """Arrays of the entries, ordered by scope and then as they came."""
@@ -86,6 +87,8 @@ class Encoder:
         entries = [entries[i] for i in order]
         encoded = Encoded(self._arrays(entries, slots[order]), entries)
         self._label(encoded)
+        for e, work in self._texts.follow(entries, encoded.batch.texts, encoded.batch.numbers):
+            self._do_before(encoded, e, work)
         self._score(encoded)
         self._alarm(encoded)
         self._prepare_rows(encoded)
@@ -122,6 +125,7 @@ class Encoder:
             alarms=np.zeros(n, np.bool_),
             repeated=np.zeros(n, np.bool_),
             stops=np.zeros(n, np.bool_),
+            texts=self._texts.arrays(calls),
         )
 
     def _binaries(

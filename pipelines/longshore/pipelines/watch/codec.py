@@ -1,19 +1,17 @@
 """The state of a scope as named parts of bytes, and back: what a checkpoint writes and a restore reads.
 
 Parts: `scope` (everything that is not an array, MessagePack), `detectors` (rows of the arenas), `ring.<k>` and
-`ids.<k>` (chunks of the rings of recent calls and ids). A chunk changes only while the scope's newest calls are written
-to it, so a checkpoint that names the call number of the one before gets only the chunks that were touched since. All
-parts but the ids (which are hashes) are compressed.
+`ids.<k>` (chunks of the rings of recent calls and ids), and those of `text_codec` where the scope has texts. A chunk
+changes only while the scope's newest calls are written to it, so a checkpoint that names the call number of the one
+before gets only the chunks that were touched since. All parts but the ids (which are hashes) are compressed.
 """
 
 import zlib
-from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-from longshore.detectors.jit import Arena, Record
+from longshore.detectors.jit import Record
 from longshore.detectors.river import RiverDetector
 from msgspec import Struct
 
@@ -21,7 +19,9 @@ from .arena import Rows
 from .bank import Bank, Place
 from .labels import Combination, Labels
 from .layout import CHUNK, ID_CHUNK
-from .scope import RECENT_IDS, Announced, Incident, RecentId, Scope
+from .rows import detector_bytes, record_bytes, record_of
+from .scope import RECENT_IDS, Announced, Incident, RecentId, Scope, TextsSeen
+from .text_codec import put_texts, text_parts
 
 #: level of compression: half the size at 1 ms a scope; higher levels gain 2 %
 LEVEL = 1
@@ -61,6 +61,7 @@ class ScopePart(Struct, array_like=True):
     summary_calls: int
     first_seen: dict[str, list[str]]
     river: dict[str, bytes]
+    texts: TextsSeen | None
     applied: int
     #: the kernel's record of the scope, and what it knows of every yes/no and categorical signal
     record: bytes
@@ -98,7 +99,7 @@ def snapshot(bank: Bank, scope: Scope, fingerprint: str, after_call: int = 0) ->
         for k in _touched(after_call, calls, size, chunks.shape[1]):
             chunk = rows.array[chunks[slot, k]].tobytes()
             parts[f"{name}.{k}"] = zlib.compress(chunk, LEVEL) if name == "ring" else chunk
-    return parts
+    return parts | text_parts(bank.texts, slot, after_call, LEVEL)
 
 
 def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
@@ -115,10 +116,12 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
     slot = bank.add_scope()
     try:
         scope = _scope(part, slot)
-        bank.scopes.array[slot] = _record_of(part.record, bank.scopes.array.dtype)
+        bank.scopes.array[slot] = record_of(part.record, bank.scopes.array.dtype)
         bank.binary_events[slot] = np.frombuffer(part.binary_events, np.int64)
         bank.binary_first[slot] = np.frombuffer(part.binary_first, np.int8)
         bank.category_events[slot] = np.frombuffer(part.category_events, np.int64)
+        if part.texts is not None:
+            put_texts(bank.texts, slot, part.texts, parts)
         for detector in detectors.detectors:
             _put_detector(bank, slot, detector)
         bank.reserve(slot, int(bank.scopes.array[slot]["calls"]))
@@ -131,38 +134,6 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
         bank.drop_scope(slot)
         raise StateError(f"{part.key}: a part is missing or has the wrong size: {error}") from None
     return scope
-
-
-@cache
-def _fields(dtype: np.dtype[Any]) -> npt.NDArray[np.uint8]:
-    """255 for every byte of a field, 0 for padding, which is left to chance: equal states must have equal bytes."""
-    mask = np.zeros(dtype.itemsize, np.uint8)
-    for kind, offset, *_ in (dtype.fields or {}).values():
-        base, count = (kind.base, kind.itemsize // kind.base.itemsize)
-        own = _fields(base) if base.fields else np.full(base.itemsize, 255, np.uint8)
-        mask[offset : offset + kind.itemsize] = np.tile(own, count)
-    return mask
-
-
-def _record_bytes(rows: Arena, i: int) -> bytes:
-    """One row of an arena."""
-    return (rows[i : i + 1].view(np.uint8) & _fields(rows.dtype)).tobytes()
-
-
-def _detector_bytes(rows: Arena, i: int) -> bytes:
-    """One detector; row numbers that it points to mean nothing elsewhere: 0 stands for "has one"."""
-    row = (rows[i : i + 1].view(np.uint8) & _fields(rows.dtype)).view(rows.dtype)
-    for name in ("watcher", "yardstick", "anchor"):
-        row[name] = np.minimum(row[name], 0)
-    return row.tobytes()
-
-
-def _record_of(data: bytes, dtype: np.dtype[Any]) -> Record:
-    """The row that `_record_bytes` wrote. Raises ValueError where it has another length."""
-    rows = np.frombuffer(data, dtype)
-    if len(rows) != 1:
-        raise ValueError(f"{len(data)} bytes are not one row")
-    return rows[0]
 
 
 def _pack(part: Struct) -> bytes:
@@ -209,8 +180,9 @@ def _scope_part(bank: Bank, scope: Scope, fingerprint: str) -> ScopePart:
         scope.summary_calls,
         scope.first_seen,
         {name: detector.snapshot() for name, detector in scope.river.items()},
+        scope.texts,
         scope.applied,
-        _record_bytes(bank.scopes.array, scope.slot),
+        record_bytes(bank.scopes.array, scope.slot),
         bank.binary_events[scope.slot].tobytes(),
         bank.binary_first[scope.slot].tobytes(),
         bank.category_events[scope.slot].tobytes(),
@@ -228,7 +200,7 @@ def _scope(part: ScopePart, slot: int) -> Scope:
     scope = Scope(part.key, slot, part.first_call, part.encoded, part.time, labels)
     for name in ("scores", "categorical_scores", "counts", "incident", "closed", "deploys", "muted_until"):
         setattr(scope, name, getattr(part, name))
-    for name in ("summary_time", "summary_calls", "first_seen", "applied"):
+    for name in ("summary_time", "summary_calls", "first_seen", "texts", "applied"):
         setattr(scope, name, getattr(part, name))
     scope.recent.extend(part.recent[-RECENT_IDS:])
     scope.names = dict(part.names)
@@ -250,10 +222,10 @@ def _detector_part(bank: Bank, slot: int, place: Place) -> DetectorPart:
     k = max(int(record["yardstick"]), int(record["anchor"]))
     return DetectorPart(
         place,
-        _detector_bytes(rows.array, bank.row(slot, place)),
-        _record_bytes(regressions.array, r) if r >= 0 else None,
-        _detector_bytes(rows.array, int(record["watcher"])) if record["watcher"] >= 0 else None,
-        _record_bytes(yardsticks.array, k) if k >= 0 else None,
+        detector_bytes(rows.array, bank.row(slot, place)),
+        record_bytes(regressions.array, r) if r >= 0 else None,
+        detector_bytes(rows.array, int(record["watcher"])) if record["watcher"] >= 0 else None,
+        record_bytes(yardsticks.array, k) if k >= 0 else None,
     )
 
 
@@ -263,11 +235,11 @@ def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     rows, yardsticks = bank.arenas(part.place)
     regressions, r = bank.regression(slot, part.place)
     # everything is read before anything is written: row numbers of another engine must never stand in a row of ours
-    row = _record_of(part.row, rows.array.dtype)
+    row = record_of(part.row, rows.array.dtype)
     if part.regression is not None:
-        regressions.array[r] = _record_of(part.regression, regressions.array.dtype)
-    watcher = _record_of(part.watcher, rows.array.dtype) if part.watcher is not None else None
-    yardstick = _record_of(part.yardstick, yardsticks.array.dtype) if part.yardstick is not None else None
+        regressions.array[r] = record_of(part.regression, regressions.array.dtype)
+    watcher = record_of(part.watcher, rows.array.dtype) if part.watcher is not None else None
+    yardstick = record_of(part.yardstick, yardsticks.array.dtype) if part.yardstick is not None else None
     if (row["watcher"] >= 0) != (watcher is not None) or (row["yardstick"] >= 0 and watcher is None):
         raise ValueError("a watcher without its change")
     if (max(row["yardstick"], row["anchor"]) >= 0) != (yardstick is not None):

@@ -18,7 +18,7 @@ from longshore.schemas import Alert, Ledger, Page, RolledUp, Status, scope_parts
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from .alerts import rounded
+from .rounding import rounded
 from .settings import BudgetSettings
 
 WEEK_MS = 7 * 86_400_000

@@ -14,14 +14,15 @@ import math
 from dataclasses import dataclass
 
 from longshore.detectors import Evidence
-from longshore.detectors.budget import SEVERE_CALLS, SEVERE_NATS
-from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
-from longshore.schemas import NO_ERROR
+from longshore.detectors.budget import SEVERE_CALLS
+from longshore.detectors.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
 from longshore.schemas.alert import Resolution, Severity, Status
 from msgspec.structs import replace
 
+from .attribution import TEXT_DETECTOR
 from .bank import Bank, Place
-from .rings import BEFORE_CALLS, kept_from, label_shares, time_of, to_calls
+from .levels import MAX_MILESTONE, Levels
+from .rings import BEFORE_CALLS, counted_since, kept_from, label_shares, time_of, to_calls
 from .scope import SLACK_CALLS, Incident, Interval, Scope, Shift
 from .settings import EngineSettings
 from .signals import CONTEXT, Signal, Signals
@@ -39,12 +40,10 @@ DEPLOY_CALLS = 200
 DEPLOY_MS = 3600 * 1000
 UPDATE_MS = 15 * 60 * 1000
 DAY_MS = 86_400_000
-#: the gate asks for at most exp(h) above the page level: milestones beyond that tell it nothing
-MAX_MILESTONE = 7
 #: an effect is told again when it has doubled
 DOUBLED = 2.0
-#: a next change that leaves less than this part of an effect leads back
-BACK = 0.5
+#: how the detector of a kind of signal is told
+DETECTORS = {"numeric": "numeric", "binary": "share", "categorical": "share", "text": TEXT_DETECTOR}
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
 
@@ -66,31 +65,15 @@ class Step:
     resolution: Resolution | None = None
 
 
-class Incidents:
+class Incidents(Levels):
     """Decides for every scope; the state is in the scopes."""
 
     def __init__(
         self, bank: Bank, signals: Signals, settings: EngineSettings, page_nats: float, fingerprint: str
     ) -> None:
-        self._bank = bank
-        self._signals = signals
-        self._page_nats = page_nats
+        super().__init__(bank, signals, page_nats)
         self._fingerprint = fingerprint
         self._accept_ms = round(settings.watch.accept_days * DAY_MS)
-
-    def signal_of(self, scope: Scope, place: Place) -> Signal:
-        """What stands at a place: a configured signal, or one of the scope's own scores."""
-        if place.kind == "numeric":
-            known: tuple[Signal, ...] = self._signals.numeric
-            names = scope.scores
-        elif place.kind == "binary":
-            return self._signals.binary[place.column]
-        else:
-            known, names = self._signals.categorical, scope.categorical_scores
-        if place.column < len(known):
-            return known[place.column]
-        name = next(name for name, column in names.items() if column == place.column)
-        return self._signals.score(name, categorical=place.kind == "categorical")
 
     def decide(
         self, scope: Scope, told: list[tuple[Place, int]], alarms: list[tuple[Place, Evidence]], moment: Moment
@@ -193,6 +176,8 @@ class Incidents:
             if known is not None and (abs(step) < floor or abs(self.effect_of(scope, known)) < BACK * abs(before)):
                 return None
         change = to_calls(bank, scope, place, bank.change(slot, place))
+        if place.kind == "text":
+            bank.texts.mark_change(slot, place.column, counted_since(bank, slot, place, change.estimate))
         nats = bank.nats(slot, place)
         level = max(float(bank.scopes.array[slot]["notice_nats"]), bank.level_nats(slot, place))
         bank.expect_milestone(slot, place, self._next_milestone(level))
@@ -204,7 +189,7 @@ class Incidents:
             level,
             max(signal_nats, level + nats),
             bank.effect(slot, place).effect,
-            "numeric" if place.kind == "numeric" else "share",
+            DETECTORS[place.kind],
         )
 
     def _river_shift(self, scope: Scope, place: Place, evidence: Evidence, moment: Moment) -> Shift:
@@ -342,10 +327,6 @@ class Incidents:
         ends = [incident.opened_sequence + calls for calls in (ANNOUNCED_CALLS, SETTLED_CALLS) if calls > held_calls]
         return min([incident.change.estimate + after, *ends])
 
-    def milestone(self, level_nats: float) -> int:
-        """Whole nats above the page level, -1 below it."""
-        return min(max(math.floor(level_nats - self._page_nats), -1), MAX_MILESTONE)
-
     def _next_milestone(self, level_nats: float) -> float:
         """Level, natural log, at which a shift is looked at again."""
         told = self.milestone(level_nats)
@@ -354,47 +335,3 @@ class Incidents:
     def _resolve(self, scope: Scope, resolution: Resolution) -> list[Step]:
         incident, scope.incident = scope.incident, None
         return [Step("resolve", incident, resolution)] if incident is not None else []
-
-    def effect_of(self, scope: Scope, shift: Shift) -> float:
-        """Effect of a shift in the measure of its signal."""
-        if shift.evidence is not None:
-            return shift.evidence.effect
-        effect = self._bank.effect(scope.slot, shift.place).effect
-        if self.signal_of(scope, shift.place).measure == "sd":
-            sd = self._bank.yardstick_sd(scope.slot, shift.place)
-            return effect / sd if sd > 0 else 0.0
-        return effect
-
-    def level(self, scope: Scope, incident: Incident) -> tuple[float, bool]:
-        """Natural log of the incident's level in calls of the scope, and whether an effect passed its floor.
-
-        Where some shift is beyond its floor, only such shifts count. A shift that was carried over from a superseded
-        incident counts only for what it has gained since.
-        """
-        past: list[float] = []
-        all_: list[float] = []
-        for shift in incident.shifts:
-            nats = shift.level_nats
-            if shift.carried_nats is not None and self.milestone(nats) <= self.milestone(shift.carried_nats):
-                nats = min(nats, float(self._bank.scopes.array[scope.slot]["notice_nats"]))
-            all_.append(nats)
-            if shift.evidence is None and abs(self.effect_of(scope, shift)) >= self.signal_of(scope, shift.place).floor:
-                past.append(nats)
-        return (max(past), True) if past else (max(all_, default=0.0), False)
-
-    def severity(self, scope: Scope, incident: Incident, sequence: int) -> Severity:
-        """info: a notice; warning: the page level is reached; critical: a large effect, seen for 20 calls."""
-        for shift in incident.shifts:
-            severe = self.signal_of(scope, shift.place).severe
-            if (
-                severe is not None
-                and shift.category != NO_ERROR
-                and shift.carried_nats is None
-                and shift.evidence is None
-                and self.effect_of(scope, shift) >= severe
-                and shift.signal_nats >= SEVERE_NATS
-                and sequence - shift.change.estimate + 1 >= SEVERE_CALLS
-            ):
-                return "critical"
-        level, passed = self.level(scope, incident)
-        return "warning" if passed and level >= self._page_nats else "info"

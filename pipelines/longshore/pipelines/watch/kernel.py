@@ -34,6 +34,7 @@ from .layout import (
     State,
 )
 from .signals import MAX_SCORES
+from .text_kernel import watch_texts
 
 
 @kernel
@@ -238,6 +239,7 @@ def remember(state: State, batch: Batch, e: int) -> None:
     recent["time"] = (batch.scope_times[e] - scope["first"]) // 1000
     recent["labels"] = batch.labels[e]
     recent["flags"] = batch.flags[e]
+    recent["texts"] = batch.texts.measured[e]
     for s in range(FIXED_NUMERIC):
         score = NOT_MEASURED
         if not math.isnan(batch.numbers[e, s]):
@@ -281,6 +283,9 @@ def watch_entry(state: State, batch: Batch, columns: Columns, e: int, scratch: S
     codes = watch_numbers(state, batch, columns, e, scratch)
     codes |= watch_binaries(state, batch, columns, e, scratch)
     codes |= watch_labels(state, batch, columns, e, scratch)
+    if batch.texts.measured[e] != 0:
+        event, most = batch.hashes[e], columns.page_nats
+        codes |= watch_texts(scope, slot, state.texts, batch.texts, columns.texts, e, event, most, scratch.texts)
     if batch.is_call[e]:
         remember(state, batch, e)
     due = scope["calls"] >= scope["look_calls"] or scope["time"] >= scope["look_latest"]

@@ -27,6 +27,23 @@ _TOOL_NAMES = _NAMES.index("tool_names")
 Key = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[str, ...]]
 
 
+def identities(observation: Observation) -> tuple[tuple[str, str], ...]:
+    """The categories of a call, with what measured its texts."""
+    found = tuple(observation.categories.items())
+    if observation.text_version is not None:
+        found += (("text_version", observation.text_version),)
+    embedder = embedder_of(observation)
+    return found if embedder is None else (*found, ("embedder", embedder))
+
+
+def embedder_of(observation: Observation) -> str | None:
+    """What made the vectors of a call; None where it has none."""
+    for side in (observation.input, observation.output):
+        if side is not None and side.embedder is not None:
+            return side.embedder
+    return None
+
+
 @dataclass(slots=True)
 class Combination:
     """Labels that came together: their number in the ring, the call that had them last, and the codes."""
@@ -56,7 +73,7 @@ class Labels:
 
         `keep_calls`: combinations not seen for so many calls may be dropped; `off`: signals that are switched off.
         """
-        key = (tuple(observation.categories.items()), tuple(observation.labels.items()), observation.tools)
+        key = (identities(observation), tuple(observation.labels.items()), observation.tools)
         if self.wild:
             key = self._tamed(key)
         if call - self.window_start >= WILD_CALLS:

@@ -7,8 +7,10 @@ import numpy.typing as npt
 from longshore.detectors import season
 from longshore.detectors.betting import BETS
 from longshore.detectors.jit import Arena, Floats, Floats32, Integers
+from longshore.detectors.vector_text import TextBatch
 
-from .signals import CATEGORICAL, CHANNELS, NUMERIC
+from .signals import CATEGORICAL, CHANNELS, NUMERIC, Signals
+from .text_kernel import TextConstants, TextSpace, TextState, make_text_constants, make_text_space
 
 FIXED_NUMERIC = len(NUMERIC)
 FIXED_CATEGORICAL = len(CATEGORICAL)
@@ -56,6 +58,7 @@ RING_ROW = np.dtype(
         ("time", "u4"),  # seconds since the first call of the scope
         ("labels", "u2"),  # the call's set of labels in the scope's table
         ("flags", "u2"),  # see Observation.flags
+        ("texts", "u1"),  # what was measured of its texts, see vector_text.TextBatch
         ("scores", "i1", len(NUMERIC)),
     ]
 )
@@ -81,6 +84,7 @@ class State(NamedTuple):
     category_events: Integers  # (scopes, categorical columns): events of the signal
     ring_chunks: npt.NDArray[np.int32]  # (scopes, chunks of a ring)
     id_chunks: npt.NDArray[np.int32]
+    texts: TextState
 
 
 class Batch(NamedTuple):
@@ -101,6 +105,7 @@ class Batch(NamedTuple):
     alarms: npt.NDArray[np.bool_]  # a River detector raised an alarm at this entry
     repeated: npt.NDArray[np.bool_]  # written by the kernel: the call's id was seen before
     stops: npt.NDArray[np.bool_]  # Python has work to do before this entry
+    texts: TextBatch
 
 
 class Columns(NamedTuple):
@@ -119,6 +124,7 @@ class Columns(NamedTuple):
     categorical_weights: Floats
     categorical_salts: npt.NDArray[np.uint64]
     channel_weights: Floats
+    texts: TextConstants
     page_nats: float
     notices_per_week: float
 
@@ -130,9 +136,32 @@ class Scratch(NamedTuple):
     features: Floats
     gain: Floats
     covariates: Floats32
+    texts: TextSpace
 
 
 def make_scratch() -> Scratch:
     """Scratch space for one thread."""
     features, gain = np.zeros((2, season.FEATURES))
-    return Scratch(np.zeros(BETS), features, gain, np.zeros(season.COVARIATES, np.float32))
+    return Scratch(np.zeros(BETS), features, gain, np.zeros(season.COVARIATES, np.float32), make_text_space())
+
+
+def make_columns(signals: Signals, page_nats: float, notices_per_week: float) -> Columns:
+    """Constants of the signals as configured."""
+    return Columns(
+        signals.numeric_channels,
+        signals.numeric_weights,
+        signals.numeric_logarithmic,
+        signals.numeric_dithers,
+        signals.numeric_given,
+        signals.numeric_salts,
+        signals.binary_channels,
+        signals.binary_weights,
+        signals.binary_salts,
+        signals.categorical_channels,
+        signals.categorical_weights,
+        signals.categorical_salts,
+        signals.channel_weights,
+        make_text_constants(signals),
+        page_nats,
+        notices_per_week,
+    )

@@ -3,6 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 from longshore.detectors.jit import Arena
+from longshore.detectors.vector_scope import CONDITIONAL, CONTENT, INPUT_PARTS, OUTPUT_PARTS, STYLE
+from longshore.detectors.vector_text import (
+    INPUT_FEATURES,
+    INPUT_STYLE,
+    INPUT_VECTOR,
+    OUTPUT_FEATURES,
+    OUTPUT_STYLE,
+)
 
 from .bank import Bank, Place
 from .layout import CHUNK, NOT_MEASURED
@@ -11,6 +19,14 @@ from .signals import NUMERIC
 
 #: calls before a change that shares of labels are taken from
 BEFORE_CALLS = 1000
+#: what a call must have measured of its texts to be an event of a text signal
+TEXT_BITS = {
+    OUTPUT_PARTS: OUTPUT_FEATURES,
+    STYLE: OUTPUT_FEATURES | OUTPUT_STYLE,
+    CONDITIONAL: OUTPUT_FEATURES | OUTPUT_STYLE | INPUT_FEATURES,
+    INPUT_PARTS: INPUT_FEATURES,
+    CONTENT: INPUT_FEATURES,
+}
 
 
 def read_ring(bank: Bank, slot: int, first: int, last: int) -> Arena:
@@ -43,6 +59,11 @@ def measured(bank: Bank, slot: int, place: Place) -> npt.NDArray[np.bool_]:
     rows = read_ring(bank, slot, 1, int(bank.scopes.array[slot]["calls"]))
     if place.kind == "numeric" and place.column < len(NUMERIC):
         return np.asarray(rows["scores"][:, place.column] != NOT_MEASURED)
+    if place.kind == "text":
+        bits = TEXT_BITS[place.column]
+        if place.column in (CONDITIONAL, CONTENT) and bank.texts.text(slot)["vectors"]:
+            bits |= INPUT_VECTOR
+        return np.asarray(rows["texts"] & bits == bits)
     return np.ones(len(rows), np.bool_)
 
 
@@ -59,6 +80,13 @@ def to_calls(bank: Bank, scope: Scope, place: Place, ago: tuple[int, int, int]) 
             seen = int(bank.record(scope.slot, place)["events"])
             numbers.append(max(1, calls - round(events * calls / max(seen, 1))))
     return Interval(numbers[0], min(numbers[0], numbers[1]), max(numbers[0], numbers[2]))
+
+
+def counted_since(bank: Bank, slot: int, place: Place, call: int) -> int:
+    """Texts that were counted (features and style) from a call on, on the side that a text signal looks at."""
+    bits = INPUT_FEATURES | INPUT_STYLE if place.column in (INPUT_PARTS, CONTENT) else OUTPUT_FEATURES | OUTPUT_STYLE
+    rows = read_ring(bank, slot, call, int(bank.scopes.array[slot]["calls"]))
+    return int(np.count_nonzero(rows["texts"] & bits == bits))
 
 
 def label_shares(bank: Bank, scope: Scope, first: int, last: int) -> tuple[dict[str, dict[str, float]], int]:

@@ -31,6 +31,22 @@ class RecentId(Struct, array_like=True, frozen=True):
     span_id: str | None
 
 
+class TextsSeen(Struct, array_like=True):
+    """What is known of the texts of a scope; ahead of the detectors inside a batch."""
+
+    #: calls with an output, with an input
+    outputs: int = 0
+    inputs: int = 0
+    #: how the texts were counted that the baselines hold, and what made their vectors
+    version: str | None = None
+    embedder: str | None = None
+    #: another one of these, and how many calls in a row had it
+    other_version: str | None = None
+    other_version_calls: int = 0
+    other_embedder: str | None = None
+    other_embedder_calls: int = 0
+
+
 class Announced(Struct, array_like=True, frozen=True):
     """A `deploy/1` that was seen."""
 
@@ -138,6 +154,8 @@ class Scope:
     summary_calls: int = 0
     first_seen: dict[str, list[str]] = field(default_factory=dict)
     river: dict[str, RiverDetector] = field(default_factory=dict)
+    #: None while no call had a text
+    texts: TextsSeen | None = None
     #: position of the last record that went into this state
     applied: int = -1
 

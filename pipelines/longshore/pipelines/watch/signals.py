@@ -7,11 +7,12 @@ from typing import Literal, get_args
 import numpy as np
 from longshore.detectors import hash64
 from longshore.detectors.numeric import DITHER
+from longshore.detectors.vector_scope import SIGNALS as TEXT_SIGNALS
 from longshore.schemas import FLAGS, GROUPS, NUMBERS
 
 from .settings import ChannelName, EngineSettings, SignalSettings
 
-Kind = Literal["numeric", "binary", "categorical"]
+Kind = Literal["numeric", "binary", "categorical", "text"]
 #: how an effect is measured: relative change, difference, or difference in standard deviations
 Measure = Literal["relative", "difference", "sd"]
 CHANNELS: tuple[ChannelName, ...] = get_args(ChannelName)
@@ -41,6 +42,8 @@ class Signal:
     weight: float = 1.0
     #: the River detector that replaces ours
     river: str | None = None
+    #: may it page by itself?
+    pages: bool = True
 
     @property
     def logarithmic(self) -> bool:
@@ -88,6 +91,9 @@ IDENTITY = (
     "system_hash",
     "tools_hash",
     "params_hash",
+    # what measured the texts; a change of it is a new baseline for their signals (see `texts`)
+    "embedder",
+    "text_version",
 )
 #: channels that give an incident its context: alone they are notices, and they keep no incident open
 CONTEXT: tuple[ChannelName, ...] = ("identity", "coverage")
@@ -99,12 +105,23 @@ CATEGORICAL = (
     Signal("output_language", "output", "categorical", "share", 0.05),
     *(Signal(name, "identity", "categorical", "share", NEVER) for name in IDENTITY),
 )
+#: only what is judged given the inputs may page: in traffic whose topics come in runs the others reach any level though
+#: nothing changes (docs/BENCHMARKS.md, texts)
+TEXT_FLOOR = 0.2
+TEXT = (
+    Signal("output_features", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+    Signal("output_style", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+    Signal("output_given_input", "output", "text", "sd", TEXT_FLOOR, "sd"),
+    Signal("input_features", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+    Signal("input_content", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+)
+assert tuple(signal.name for signal in TEXT) == TEXT_SIGNALS
 #: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out
 MAX_SCORES = 8
 MAX_CATEGORICAL_SCORES = 4
 SCORE = Signal("score", "quality", "numeric", "score", 0.2, "sd")
 #: units of signals whose effects are told in standard deviations
-UNITS_IN_SD = frozenset(signal.unit for signal in (*NUMERIC, SCORE) if signal.measure == "sd")
+UNITS_IN_SD = frozenset(signal.unit for signal in (*NUMERIC, *TEXT, SCORE) if signal.measure == "sd")
 CATEGORICAL_SCORE = Signal("score", "quality", "categorical", "share", 0.05)
 
 FLAG_COLUMNS = len(FLAGS)
@@ -131,6 +148,7 @@ class Signals:
         self.numeric = tuple(self.configured(signal) for signal in NUMERIC)
         self.binary = tuple(self.configured(signal) for signal in BINARY)
         self.categorical = tuple(self.configured(signal) for signal in CATEGORICAL)
+        self.text = tuple(self.configured(signal) for signal in TEXT)
         weights = np.array([getattr(settings.channels, channel) for channel in CHANNELS])
         self.channel_weights = weights / weights.sum()
         numeric = [*self.numeric, *[SCORE] * MAX_SCORES]
@@ -147,6 +165,8 @@ class Signals:
         self.categorical_channels = np.array([CHANNELS.index(s.channel) for s in categorical])
         self.categorical_weights = np.array([s.weight for s in categorical])
         self.categorical_salts = np.array([hash64(s.name) for s in categorical], np.uint64)
+        self.text_channels = np.array([CHANNELS.index(s.channel) for s in self.text])
+        self.text_weights = np.array([s.weight for s in self.text])
 
     def configured(self, signal: Signal) -> Signal:
         """A signal with the floor, weight and detector of its section; `weight` 0 where it is switched off."""

@@ -3,16 +3,21 @@
 import math
 
 import numpy as np
-from longshore.detectors import categorical, ranks
+from longshore.detectors import categorical, ranks, vector, vector_features
 from longshore.detectors.lifecycle import BASELINE_NEEDED, RECENT_VALUES
+from longshore.detectors.vector_scope import DIRECTIONS, SIGNALS
 from longshore.schemas import SignalSummary, Summary
 
-from .alerts import rounded
 from .bank import Bank, Place
 from .incident import Incidents, Moment
+from .rounding import rounded
 from .scope import Scope
 from .signals import Signal
 
+#: events from which on the evidence of a text signal counts
+JUDGED_EVENTS = [
+    vector.JUDGED_EVENTS if s in DIRECTIONS else vector_features.JUDGED_EVENTS for s in range(len(SIGNALS))
+]
 #: counter of records that could not be applied
 ENGINE_ERROR = "engine_error"
 #: base-10 log of a level told where there is no evidence at all
@@ -36,6 +41,8 @@ class Summaries:
             elif place.kind == "numeric":
                 if self._bank.record(scope.slot, place)["events"] > 0:  # only a repeated call has measured it so far
                     signals.append(self._numeric(scope, place))
+            elif place.kind == "text":
+                signals.append(self._text(scope, place))
             else:
                 signals.append(self._binary(scope, place))
         signals += [self._categorical(scope, places) for places in shares.values()]
@@ -104,6 +111,14 @@ class Summaries:
             visible=self.visible_effect(scope, place, signal),
             **self._common(scope, place, float(record["reference"]["seen"])),  # type: ignore[arg-type]
         )
+
+    def _text(self, scope: Scope, place: Place) -> SignalSummary:
+        signal = self._incidents.signal_of(scope, place)
+        events = int(self._bank.record(scope.slot, place)["events"])
+        common = self._common(scope, place, events)
+        if common["status"] != "open" and events < JUDGED_EVENTS[place.column]:
+            common["status"] = "learning"
+        return SignalSummary(name=signal.name, channel=signal.channel, unit="sd", **common)  # type: ignore[arg-type]
 
     def _binary(self, scope: Scope, place: Place) -> SignalSummary:
         signal = self._incidents.signal_of(scope, place)
