@@ -8,6 +8,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from longshore.pipelines.config import Config
@@ -133,6 +134,28 @@ def test_the_chart_over_time_marks_the_change(slow: tuple[Result, str]) -> None:
     ]
     assert marked.count(incident.last.change.estimate) >= 1
     assert abs(incident.last.change.estimate - (START_MS + 600 * MINUTE_MS)) <= 5 * MINUTE_MS
+
+
+def test_what_moved_in_texts_is_named_and_no_word_of_them_is_shown() -> None:
+    rng = np.random.default_rng(3)
+    words = ["harbour", "tide", "vessel", "quay", "cargo", "crane", "berth", "pilot", "mooring", "anchor"]
+    records = []
+    for k, call in enumerate(calls(1000, latency=1.0)):
+        said = [" ".join(rng.choice(words, 6)) for _ in range(4)]
+        answer = "\n".join(f"- {line}" for line in said) if k >= 800 else ". ".join(said) + "."
+        asked = f"where is the {rng.choice(words)}, and the {rng.choice(words)}?"
+        records.append(msgspec.structs.replace(call, input_text=asked, output_text=answer))
+    result, text = replay(records)
+    incident = next(one for one in result.incidents() if one.last.texts)
+    shown = re.sub(r"\s+", " ", Page(text).text)
+    assert "What moved in the outputs" in shown
+    for move in incident.last.texts[0].moves:
+        assert move.name in shown
+    assert {"list_items", "- item"} <= {move.name for move in incident.last.texts[0].moves}
+    assert "in 0% of the texts → 100%" in shown
+    for name in ("output_features", "output_style", "output_given_input"):
+        assert name in shown
+    assert not set(words) & set(re.findall(r"\w+", shown))
 
 
 def test_the_same_result_gives_the_same_bytes(slow: tuple[Result, str]) -> None:

@@ -1,4 +1,6 @@
-"""Kernels are compiled before a worker joins its group: ten seconds the first time, then they come from a cache."""
+"""Kernels are compiled before a worker joins its group: a minute the first time, then they come from a cache."""
+
+from collections.abc import Iterator
 
 from longshore.schemas import ModelCall
 
@@ -6,8 +8,29 @@ from ..config import Config
 from ..measure import Measurer
 from ..watch.engine import Engine
 
-#: calls until a change of the second half is seen, opened and looked at
-CALLS = 240
+#: calls before a change, of texts as well, and until it is seen, opened and looked at
+BEFORE, CHANGED = 800, 200
+WORDS = ("the", "tide", "is", "not", "what", "it", "was", "and", "we", "wait")
+
+
+def warm_calls() -> Iterator[ModelCall]:
+    """Calls of one scope of which much changes at once."""
+    for k in range(BEFORE + CHANGED):
+        before = k < BEFORE
+        words = [WORDS[(step * k + k // step) % len(WORDS)] for step in range(1, 9)]
+        yield ModelCall(
+            id=f"warm-{k}",
+            time=60_000 * k,
+            app="warm",
+            model_served="m" if before else "n",
+            input_tokens=100 + k % 7,
+            output_tokens=50 + k % 11,
+            latency_ms=(1.0 if before else 5.0) * (100.0 + k % 13),
+            cost_usd=0.001 * (1 + k % 5),
+            error_type="timeout" if k % 17 == 0 else None,
+            input_text=f"{words[0]} {words[3]} {words[5]}?",
+            output_text=" ".join(words) + "." if before else "\n".join(f"- **{word}**" for word in words),
+        )
 
 
 def warm_kernels(config: Config) -> None:
@@ -15,21 +38,7 @@ def warm_kernels(config: Config) -> None:
     engine = Engine(config.engine())
     # whatever embedder is configured: *watch* takes measured calls
     measurer = Measurer(Config().measure())
-    for k in range(CALLS):
-        slow = 5.0 if k >= CALLS // 2 else 1.0
-        call = ModelCall(
-            id=f"warm-{k}",
-            time=60_000 * k,
-            app="warm",
-            model_served="m" if k < CALLS // 2 else "n",
-            input_tokens=100 + k % 7,
-            output_tokens=50 + k % 11,
-            latency_ms=slow * (100.0 + k % 13),
-            cost_usd=0.001 * (1 + k % 5),
-            error_type="timeout" if k % 17 == 0 else None,
-            input_text="Is it warm?",
-            output_text="**Yes**, it is.",
-        )
+    for k, call in enumerate(warm_calls()):
         engine.step([measurer.measure(call)], [k])
     for key in list(engine.scopes):
         engine.restore(engine.snapshot(key))

@@ -104,9 +104,9 @@ def describe(signal: SignalShift) -> str:
 def describe_texts(texts: TextShift) -> str:
     """What moved in the texts of a side, in words; empty where nothing can be named."""
     features = [x for x in texts.moves if x.kind == "feature"][:2]
-    told = [f"{x.name} {feature_text(x.before, x.unit)} to {feature_text(x.after, x.unit)}" for x in features]
+    told = [f"{x.name} {feature_text(x.before, x.unit)} -> {feature_text(x.after, x.unit)}" for x in features]
     style = [x for x in texts.moves if x.kind == "style"][:3]
-    told += [f'"{x.name}" in {x.before * 100:.0f} % to {x.after * 100:.0f} %' for x in style]
+    told += [f'"{x.name}" in {x.before * 100:.0f} % -> {x.after * 100:.0f} % of texts' for x in style]
     if texts.new_share is not None:
         told.append(f"about {texts.new_share * 100:.0f} % are unlike those before")
     return f"{texts.side}s: {', '.join(told)}" if told else ""
