@@ -37,18 +37,19 @@ INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("outp
 
 
 class Found(NamedTuple):
-    """Calls (from 0) of the first incident and the first page; the calls of all pages, and what moved in the first."""
+    """Calls (from 0) of the first incident and the first page from the change on, and of all pages."""
 
     incident: int | None
     page: int | None
     pages: list[int]
-    moved: str
 
 
-def calls_of(make: Maker, order: int) -> list[Observation]:
-    """The calls of a stream: their texts, and their tokens."""
+def calls_of(make: Maker, order: int, tokens: bool) -> list[Observation]:
+    """The calls of a stream: their texts, and their tokens if so wished."""
     outputs, inputs = make(order)
     calls = text_calls(outputs, inputs, route=f"order{order}")
+    if not tokens:
+        return calls
     numbers = np.full((len(calls), len(NUMBERS)), np.nan, "<f4")
     numbers[:, INPUT_TOKENS] = inputs.tokens
     if outputs is not None:
@@ -56,9 +57,9 @@ def calls_of(make: Maker, order: int) -> list[Observation]:
     return [replace(call, numbers=row.tobytes()) for call, row in zip(calls, numbers, strict=True)]
 
 
-def found_in(make: Maker, order: int, after: int = 0) -> Found:
-    """What happens in a stream; pages before call `after` are told, incidents that opened before it are not."""
-    engine, calls = Engine(EngineSettings()), calls_of(make, order)
+def found_in(make: Maker, order: int, after: int, tokens: bool) -> Found:
+    """What happens in a stream, from call `after` on."""
+    engine, calls = Engine(EngineSettings()), calls_of(make, order, tokens)
     gate, alerts = Gate(engine.settings.budget), []
     for at in range(0, len(calls), BATCH):
         outputs = engine.step(calls[at : at + BATCH], range(at, min(at + BATCH, len(calls))))
@@ -70,9 +71,8 @@ def found_in(make: Maker, order: int, after: int = 0) -> Found:
         if page.status == "trigger"
     ]
     opened = [a for a in alerts if a.status == "trigger" and a.evidence.positions.this.sequence > after]
-    moved = ", ".join(signal.name for signal in opened[0].signals) if opened else ""
     incident = opened[0].evidence.positions.this.sequence - 1 if opened else None
-    return Found(incident, next((page for page in pages if page >= after), None), pages, moved)
+    return Found(incident, next((page for page in pages if page >= after), None), pages)
 
 
 def median_delay(calls: Iterable[int | None], change: int, length: int) -> str:
@@ -81,11 +81,11 @@ def median_delay(calls: Iterable[int | None], change: int, length: int) -> str:
     return f"{median(delays):.0f}" if median(delays) < length else "-"
 
 
-def rows(plan: list[tuple[str, Maker, int, int]], orders: int) -> list[list[str]]:
+def rows(plan: list[tuple[str, Maker, int, int]], orders: int, *, tokens: bool = True) -> list[list[str]]:
     """A row a stream: notices, pages, delays, and pages before the change."""
     found_rows = []
     for name, make, change, after in plan:
-        done = [found_in(make, order, change) for order in range(orders)]
+        done = [found_in(make, order, change, tokens) for order in range(orders)]
         early = sum(any(page < change for page in each.pages) for each in done)
         found_rows.append(
             [
@@ -105,12 +105,13 @@ def incident_tables() -> list[str]:
     plan = [(name, update(*pair, 2000, 1500), 2000, 1500) for name, pair in {**NULLS, **UPDATES}.items()]
     plan.append(("OPINIONQA 3.5", opinions(2000, 1500), 2000, 1500))
     same = MIXED_NULLS[2]
+    mixes: list[tuple[str, Maker, int, int]] = []
     for later in (0.5, 0.2):
-        plan.append((f"sources 80 % > {later:.0%}, same model", mix(*same, 0.8, later, 2000, 1000), 2000, 1000))
+        mixes.append((f"sources 80 % > {later:.0%}, same model", mix(*same, 0.8, later, 2000, 1000), 2000, 1000))
         silent = UPDATES[MIXED_UPDATES[1]]
-        plan.append((f"sources 80 % > {later:.0%}, silent update", mix(*silent, 0.8, later, 2000, 1000), 2000, 1000))
-    plan.append(("new sources, 0 > 80 %, same model", mix(*same, 1.0, 0.2, 2000, 1000), 2000, 1000))
-    plan.append(("new task, 0 > 30 %, same model", tasks("gpt-4-0314", 0.0, 0.3, 900, 400), 900, 400))
+        mixes.append((f"sources 80 % > {later:.0%}, silent update", mix(*silent, 0.8, later, 2000, 1000), 2000, 1000))
+    mixes.append(("new sources, 0 > 80 %, same model", mix(*same, 1.0, 0.2, 2000, 1000), 2000, 1000))
+    mixes.append(("new task, 0 > 30 %, same model", tasks("gpt-4-0314", 0.0, 0.3, 900, 400), 900, 400))
     head = ["stream", "incident", "after calls", "page", "after calls", "pages before"]
     more: list[tuple[str, Maker, int, int]] = [
         ("no change, runs of 20 of one source", bursts("gpt4_1106_preview", 20, 3000), 0, 3000),
@@ -125,5 +126,9 @@ def incident_tables() -> list[str]:
         "Through engine and gate, with the default settings\n",
         table(head, rows(plan, ORDERS)),
         table(head, rows(more, MORE_ORDERS)),
-        note("Text and tokens are all that these calls measure. Inputs page never; the token signals of these can."),
+        note("Texts and tokens are all that these calls measure; in the next table texts alone."),
+        table(head, rows(mixes, ORDERS, tokens=False)),
+        note(
+            "With tokens the same mixes page where answers get more than a fifth longer with them: 45 % in `80 > 20 %`."
+        ),
     ]

@@ -63,7 +63,7 @@ def test_the_golden_alerts_hold_what_can_happen_to_an_incident() -> None:
     seen = {(a.status, a.resolution) for a in alerts if isinstance(a, Alert)}
     assert seen >= {("trigger", None), ("update", None), ("resolve", "recovered"), ("resolve", "accepted")}
     assert {a.severity for a in alerts if isinstance(a, Alert)} == {"info", "warning", "critical"}
-    assert {s.detector for a in alerts if isinstance(a, Alert) for s in a.signals} == {"numeric", "share"}
+    assert {s.detector for a in alerts if isinstance(a, Alert) for s in a.signals} == {"numeric", "share", "text"}
     assert {a.announced for a in alerts if isinstance(a, Alert)} == {True, False}
     assert sum(map(len, GOLDEN)) < 200_000
 
