@@ -12,9 +12,11 @@ from longshore.schemas import ModelCall, SignalShift
 from msgspec.structs import replace
 
 from tests.realdata import Stream, load, names, needs_data
+from tests.realdata.texts import texts_of
 
 pytestmark = needs_data
 
+START_MS = 1_767_571_200_000
 #: calls after a provider switch within which it must be seen
 SEEN_WITHIN = 60
 
@@ -138,3 +140,37 @@ def test_the_falling_rate_of_azure_code_is_no_token_incident() -> None:
 def test_clients_in_whose_traffic_nothing_is_documented_do_not_page() -> None:
     for client in ("mid_chunk-66", "mid_chunk-23", "small_chunk-18"):
         assert all(s.incident.paged_at is None for s in incidents(f"servegen.{client}.300"))
+
+
+def answered(before: str, after: str | None, n: int, more: int) -> list[ModelCall]:
+    """Prompts of alpaca, n to one model and more to the next (None: to the same); nothing but texts tells which."""
+    rng = np.random.default_rng(500)
+    prompts, answers = texts_of("alpaca"), [texts_of(f"alpaca.{model}") for model in (before, after or before)]
+    chosen = rng.integers(0, len(prompts), n + more).tolist()
+    return [
+        ModelCall(
+            id=f"call-{k}",
+            time=START_MS + 60_000 * k,
+            app="assistant",
+            input_text=prompts[prompt],
+            output_text=answers[k >= n][prompt],
+        )
+        for k, prompt in enumerate(chosen)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("gpt4_1106_preview", "gpt-4-0125-preview"), ("Mistral-7B-Instruct-v0.2", "Mistral-7B-Instruct-v0.3")],
+)
+def test_a_silent_model_update_is_found_in_the_texts_and_pages(before: str, after: str) -> None:
+    found = seen(answered(before, after, 2000, 400))
+    assert [2000 <= one.opened < 2200 for one in found] == [True]
+    assert {"output_style", "output_given_input"} <= found[0].signals.keys()
+    assert found[0].incident.paged_at is not None
+    assert [texts.side for texts in found[0].incident.last.texts] == ["output"]
+    assert found[0].incident.last.texts[0].moves
+
+
+def test_no_update_of_the_model_is_no_incident() -> None:
+    assert seen(answered("gpt4_1106_preview", None, 1800, 400)) == []
