@@ -1,4 +1,4 @@
-"""Kernels are compiled before a worker joins its group: a minute the first time, then they come from a cache."""
+"""Kernels are compiled before a worker joins its group: half a minute the first time, then they come from a cache."""
 
 from collections.abc import Iterator
 
