@@ -15,7 +15,9 @@ from longshore.pipelines.watch.engine import Record as EngineRecord
 from longshore.schemas import Observation, encode, encode_observation
 from msgspec.structs import replace
 
-from tests.pipelines.watch.eventful import SETTINGS, eventful, merged
+from tests.detectors.texts import made_up
+from tests.pipelines.watch.eventful import SETTINGS, Logged, eventful, merged
+from tests.pipelines.watch.text_calls import text_calls
 
 from .driver import Driver
 from .world import Record, World
@@ -36,11 +38,20 @@ def wire(offset: int, record: EngineRecord, source: str) -> Record:
     return Record(offset, key, value, ((SOURCE, source.encode()),))
 
 
+def texts() -> list[Logged]:
+    """A scope of texts: outputs change, then another embedder makes the vectors."""
+    (quiet, asked), (moved, asked_then) = made_up(900, 1), made_up(300, 2, moved=2.0)
+    calls = [*text_calls(quiet, asked), *text_calls(moved, asked_then, first=900)]
+    other, asked_last = made_up(150, 3, moved=2.0)
+    calls += text_calls(other, asked_last, first=1200, embedder="table-2")
+    return [(call.time, call) for call in calls]
+
+
 @cache
 def logs() -> dict[int, tuple[Record, ...]]:
     """Two partitions: everything that can happen to a scope, sent twice in places, with rubbish in between."""
     made: dict[int, list[Record]] = {0: [], 1: []}
-    for place, scope_log in enumerate(eventful()):
+    for place, scope_log in enumerate([*eventful(), texts()]):
         records = merged([scope_log])
         log = made[place % 2]
         for k, record in enumerate(records):
@@ -125,7 +136,8 @@ def test_the_undisturbed_run_holds_what_the_others_are_compared_with() -> None:
         for p in world.logs
         for letter in told(world, p, TOPICS.dead_letters)
     )
-    assert reasons[b"engine_error"] == 3 and reasons[b"not_msgpack"] > 5
+    assert any(b'"output_given_input"' in alert for found in alerts for alert in found)
+    assert reasons[b"engine_error"] == 4 and reasons[b"not_msgpack"] > 5
     assert all(final_state(world, partition) == never_restored(partition) for partition in world.logs)
 
 

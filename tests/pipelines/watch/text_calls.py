@@ -15,14 +15,14 @@ VERSION, EMBEDDER = "texts-1", "table-1"
 
 def measures(side: Side, k: int, embedder: str | None = EMBEDDER) -> TextMeasures:
     """What was measured of text number k."""
-    vector = side.vectors[k].tobytes() if embedder is not None else None
+    vector = side.vectors[k].tobytes() if embedder is not None and side.scales[k] > 0 else None
     return TextMeasures(
         features=side.features[k].astype("<f4").tobytes(),
         tokens=int(side.tokens[k]),
         style=side.style[k].tobytes(),
         vector=vector,
         scale=float(side.scales[k]) if vector is not None else 0.0,
-        embedder=embedder,
+        embedder=embedder if vector is not None else None,
     )
 
 
