@@ -201,31 +201,36 @@ def speed_rows() -> tuple[list[list[str]], str]:
     )
 
 
+def calls_with_texts(count: int, scopes: int) -> list[ModelCall]:
+    """Calls of 100 tokens in and 200 out."""
+    asked, answered = texts_of_length(100, count), texts_of_length(200, count)
+    return [
+        ModelCall(
+            id=f"call-{k}",
+            time=START_MS + k,
+            app=f"app-{k % scopes}",
+            provider="openai",
+            model_requested="gpt-4o",
+            model_served="gpt-4o-2024-08-06",
+            prompt_version="7",
+            system_text="Answer briefly.",
+            params={"temperature": 0.2},
+            input_text=asked[k],
+            output_text=answered[k],
+            input_tokens=100,
+            output_tokens=200,
+            latency_ms=900.0 + k % 100,
+            finish_reason="stop",
+        )
+        for k in range(count)
+    ]
+
+
 def normalise_rows() -> list[list[str]]:
     """Calls a CPU second of *normalise*, and where the time goes."""
-    asked, answered = texts_of_length(100, CALLS), texts_of_length(200, CALLS)
-    records = [
-        encode(
-            ModelCall(
-                id=f"call-{k}",
-                time=START_MS + k,
-                app=f"app-{k % 50}",
-                provider="openai",
-                model_requested="gpt-4o",
-                model_served="gpt-4o-2024-08-06",
-                prompt_version="7",
-                system_text="Answer briefly.",
-                params={"temperature": 0.2},
-                input_text=asked[k],
-                output_text=answered[k],
-                input_tokens=100,
-                output_tokens=200,
-                latency_ms=900.0 + k % 100,
-                finish_reason="stop",
-            )
-        )
-        for k in range(CALLS)
-    ]
+    calls = calls_with_texts(CALLS, scopes=50)
+    asked, answered = [call.input_text or "" for call in calls], [call.output_text or "" for call in calls]
+    records = [encode(call) for call in calls]
     normaliser = Normaliser(Config(), {"raw": "id"}, 24)
     batches = [
         [Record(k, None, records[k], (), START_MS) for k in range(at, at + BATCH)] for at in range(0, CALLS, BATCH)

@@ -13,7 +13,10 @@ from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
+from longshore.pipelines.config import Config
 from longshore.pipelines.kafka.clients import python_client
+from longshore.pipelines.kafka.settings import Stage
+from longshore.pipelines.measure import Measurer
 from longshore.schemas import ModelCall, Observation, encode, encode_observation
 
 from tests.kafka.broker import Broker, die_with_parent
@@ -21,10 +24,12 @@ from tests.kafka.fleet import PARTITIONS, Fleet
 
 from .speed import START_MS, fleet
 from .table import note, table
+from .text import calls_with_texts
 
 CALLS = 120_000
 RAW_CALLS = 40_000
 RECOVERY_CALLS = 60_000
+TEXT_CALLS, TEXT_SCOPES = 20_000, 10
 RIVAL_CALLS = {"memory": 20_000, "table": 3_000}
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 600.0
@@ -138,6 +143,28 @@ def stage_rows(broker: Broker, folder: Path, observations: Sequence[Observation]
     return rows
 
 
+def text_rows(broker: Broker, folder: Path) -> list[list[str]]:
+    """Both stages on calls with texts."""
+    calls = calls_with_texts(TEXT_CALLS, TEXT_SCOPES)
+    measurer = Measurer(Config().measure())
+    raw = [(call.app.encode(), encode(call)) for call in calls]
+    measured = by_partition([measurer.measure(call) for call in calls])
+    rates = []
+    stages: list[tuple[Stage, list[tuple[bytes, bytes]]]] = [("watch", measured), ("normalise", raw)]
+    for stage, records in stages:
+        own = Fleet.create(broker, folder, f"texts-{stage}", **DEFAULTS)
+        kafka = own.config.kafka
+        worker = own.add(stage)
+        assert worker.process is not None
+        topic = kafka.topics.calls if stage == "watch" else kafka.topics.raw[0]
+        rates.append(rate(own, worker.process.pid, kafka.group(stage), topic, records))
+        own.kill()
+    return [
+        [f"longshore watch, {TEXT_SCOPES} scopes with texts", f"{rates[0]:,.0f}", ""],
+        ["longshore normalise, calls of 100 + 200 tokens", f"{rates[1]:,.0f}", ""],
+    ]
+
+
 def rival_rate(own: Fleet, mode: str, records: Sequence[tuple[bytes, bytes]]) -> float:
     """The same for the agent."""
     name = f"rival-{mode}"
@@ -192,7 +219,7 @@ def section() -> str:
     observations = fleet(CALLS)
     try:
         with Broker() as broker:
-            rows = stage_rows(broker, folder, observations)
+            rows = stage_rows(broker, folder, observations) + text_rows(broker, folder)
             recoveries = []
             for scopes in (1000, 5000):
                 calls = fleet(RECOVERY_CALLS, scopes=scopes)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 #: outputs that are urgent (alerts) are published at most so often a partition
 URGENT_INTERVAL_S = 0.5
-#: bytes of state in one transaction: about 40 busy scopes, 100 ms to write
+#: bytes of state in one transaction: about 40 busy scopes, or 8 with texts; 100 ms to write
 SLICE_BYTES = 4 << 20
 #: state of a partition is written at most so often
 SLICE_INTERVAL_S = 1.0
