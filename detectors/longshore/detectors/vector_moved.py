@@ -131,12 +131,7 @@ def unmark(side: Record, accepted: bool) -> None:
     for b in range(MARK_BLOCKS):
         add(older, side["blocks"][b])
         empty(side["blocks"][b])
-    older["texts"] -= before["texts"]
-    for k in range(older["sums"].size):
-        older["sums"][k] -= before["sums"][k]
-        older["squares"][k] -= before["squares"][k]
-    for k in range(older["users"].size):
-        older["users"][k] -= before["users"][k]
+    add_tally(older, before, -1.0)
 
 
 @kernel

@@ -35,6 +35,11 @@ PARTITIONS_KEPT = 100_000
 EVERY = "*"
 
 
+def arrival_ms_of(record: Incoming) -> int | None:
+    """When a record first reached Kafka, epoch milliseconds; None where the broker does not say."""
+    return record.timestamp if record.timestamp and record.timestamp > 0 else None
+
+
 class Normaliser:
     """Records of raw topics and of the control topic to records of `calls`: not for two threads at once.
 
@@ -69,7 +74,7 @@ class Normaliser:
     def _decoded(self, topic: str, partition: int, record: Incoming) -> Arrival | list[Send]:
         """A call that is to be measured, or what becomes of anything else."""
         data = record.value or b""
-        arrival_ms = record.timestamp if record.timestamp and record.timestamp > 0 else None
+        arrival_ms = arrival_ms_of(record)
         source = (self._topic_ids[topic], partition, record.offset, 0)
         try:
             found = self._record(topic, data, arrival_ms)

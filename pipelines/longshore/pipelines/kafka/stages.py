@@ -1,7 +1,6 @@
 """The three stages as parts of a worker: which topics each takes, what runs when, and what it counts."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -15,16 +14,14 @@ from .fold import Fold, Incoming, Send
 from .gate_fold import GateFold
 from .group import FaustCluster, own_partitions
 from .meters import Meters
-from .normalise import Normaliser
+from .normalise import Normaliser, arrival_ms_of
 from .ownership import Intervals, Stage
 from .sender import Sender, SendFailed
 from .settings import Stage as StageName
 from .stage_topics import topics_of
 from .summaries import SummaryReader
-from .transport import BatchApp, Sink
+from .transport import Sink
 from .watch_fold import WatchFold
-
-log = logging.getLogger(__name__)
 
 #: the page gate has little state and is asked rarely: its position is saved this often
 GATE_PUBLISH_S = 5.0
@@ -55,10 +52,7 @@ class Part(Protocol):
 class NormalisePart:
     """Raw records to measured calls. Measuring runs on a thread: the loop goes on while an embedder takes its time."""
 
-    def __init__(
-        self, app: BatchApp, config: Config, cluster: FaustCluster, meters: Meters, normaliser: Normaliser
-    ) -> None:
-        self._app = app
+    def __init__(self, config: Config, cluster: FaustCluster, meters: Meters, normaliser: Normaliser) -> None:
         self._cluster = cluster
         self._meters = meters
         self._normaliser = normaliser
@@ -81,7 +75,7 @@ class NormalisePart:
             made = await asyncio.to_thread(self._normaliser.sends, tp.topic, tp.partition, some)
             for record, own in zip(some, made, strict=True):
                 sends += own
-                timestamps_ms += [record.timestamp if record.timestamp and record.timestamp > 0 else None] * len(own)
+                timestamps_ms += [arrival_ms_of(record)] * len(own)
         if self._stopped or generation != self._cluster.generation():
             return
         try:
@@ -207,12 +201,12 @@ class GatePart(FoldPart):
 
 
 def make_part(
-    stage: StageName, app: BatchApp, config: Config, cluster: FaustCluster, meters: Meters, topic_ids: dict[str, str]
+    stage: StageName, config: Config, cluster: FaustCluster, meters: Meters, topic_ids: dict[str, str]
 ) -> tuple[Part, dict[str, Sink]]:
     """The part of a stage, and its sinks by topic."""
     kafka, topics = config.kafka, config.kafka.topics
     if stage == "normalise":
-        normalise = NormalisePart(app, config, cluster, meters, Normaliser(config, topic_ids, kafka.partitions))
+        normalise = NormalisePart(config, cluster, meters, Normaliser(config, topic_ids, kafka.partitions))
         return normalise, dict.fromkeys(topics_of(stage, topics), normalise.take)
     [topic] = topics_of(stage, topics)
     if stage == "watch":

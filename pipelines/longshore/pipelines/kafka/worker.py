@@ -81,7 +81,7 @@ class Worker:
         state = {"normalise": "", "watch": topics.state, "gate": topics.gate_state}[stage]
         cluster = FaustCluster(self.app, kafka, stage, own, state, warm_from_ms)
         self.part: Part
-        self.part, self.app.sinks = make_part(stage, self.app, config, cluster, self.meters, topic_ids)
+        self.part, self.app.sinks = make_part(stage, config, cluster, self.meters, topic_ids)
         self._assigned = False
         self._progress = Progress(lambda: self.app.consumer, self.app.idle.seconds)
         self.health = Health(self.meters.registry, self._why_not_ready)
