@@ -9,34 +9,12 @@ are a value of a Faust Table, so that they survive.
 import pickle
 import sys
 import tempfile
+from collections import defaultdict
 
 import faust
-import numpy as np
-from longshore.schemas import NUMBERS, decode_observation
-from river import drift
+from longshore.schemas import decode_observation
 
-FLAGS = 3
-Detectors = dict[int, drift.ADWIN]
-
-
-def signals(data: bytes) -> tuple[str, list[float]]:
-    """Scope and numbers of an observation, NaN where not measured: what longshore's engine takes, less categories."""
-    observation = decode_observation(data)
-    values = np.frombuffer(observation.numbers, "<f4")[: len(NUMBERS)].tolist()
-    return observation.scope, [*values, *((observation.flags >> 2 * k & 3) - 1 for k in range(FLAGS))]
-
-
-def update(detectors: Detectors, values: list[float]) -> bool:
-    """Give every signal its value; did one of them find a change?"""
-    found = False
-    for k, value in enumerate(values):
-        if value == value:
-            detector = detectors.get(k)
-            if detector is None:
-                detector = detectors[k] = drift.ADWIN()
-            detector.update(value)
-            found |= detector.drift_detected
-    return found
+from .adwin import Adwins
 
 
 def main() -> None:
@@ -55,21 +33,21 @@ def main() -> None:
     topic = app.topic(topic_name, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw")
     alerts = app.topic(f"{app_id}-found", value_type=bytes, value_serializer="raw")
     table = app.Table("detectors", partitions=6, key_type=bytes, value_type=bytes) if mode == "table" else None
-    memory: dict[str, Detectors] = {}
+    memory: defaultdict[str, Adwins] = defaultdict(Adwins)
 
     @app.agent(topic)
     async def detect(stream: faust.StreamT[bytes]) -> None:
         async for data in stream:
-            scope, values = signals(data)
+            observation = decode_observation(data)
+            scope = observation.scope
             if table is None:
-                detectors = memory.setdefault(scope, {})
-                found = update(detectors, values)
+                found = memory[scope].update(observation)
             else:
                 key = scope.encode()
                 known = table.get(key)
-                detectors = pickle.loads(known) if known is not None else {}
-                found = update(detectors, values)
-                table[key] = pickle.dumps(detectors)
+                adwins = pickle.loads(known) if known is not None else Adwins()
+                found = adwins.update(observation)
+                table[key] = pickle.dumps(adwins)
             if found:
                 await alerts.send(value=scope.encode())
 

@@ -30,7 +30,7 @@ CALLS = 120_000
 RAW_CALLS = 40_000
 RECOVERY_CALLS = 60_000
 TEXT_CALLS, TEXT_SCOPES = 20_000, 10
-RIVAL_CALLS = {"memory": 20_000, "table": 3_000}
+RIVALS = {"memory": "in memory only", "table": "kept in a Faust Table"}
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 600.0
 #: the intervals of the defaults: outputs every 15 s, state every 60 s
@@ -72,12 +72,14 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def rate(fleet_: Fleet, pid: int, group: str, topic: str, records: Sequence[tuple[bytes, bytes]]) -> float:
-    """Records a CPU second of a worker that waits for them, from its first to its last."""
+    """Records a CPU second of a worker, from its first to its last. It is frozen until all wait for it."""
     first, rest = records[:PARTITIONS], records[PARTITIONS:]
     fill(fleet_, topic, first)
     until(lambda: committed(fleet_, group, topic) >= len(first), f"{group} does not begin")
     before = cpu_s(pid)
+    os.kill(pid, signal.SIGSTOP)  # for half of a session at most
     fill(fleet_, topic, rest)
+    os.kill(pid, signal.SIGCONT)
     until(lambda: committed(fleet_, group, topic) >= len(records), f"{group} does not end")
     return len(rest) / (cpu_s(pid) - before)
 
@@ -134,9 +136,8 @@ def stage_rows(broker: Broker, folder: Path, observations: Sequence[Observation]
         ["longshore normalise, calls without text", f"{normalise_rate:,.0f}", ""],
     ]
     rates = {}
-    for mode, count in RIVAL_CALLS.items():
-        rates[mode] = rival_rate(own, mode, measured[:count])
-        kept = "in memory only" if mode == "memory" else "kept in a Faust Table"
+    for mode, kept in RIVALS.items():
+        rates[mode] = rival_rate(own, mode, measured)
         ratio = f"{watch_rate / rates[mode]:.1f}"
         rows.append([f"Faust agent, River's ADWIN {kept}", f"{rates[mode]:,.0f}", ratio])
     rows.append(["state written by watch", f"{each:,.0f} bytes a call", ""])
@@ -169,6 +170,7 @@ def rival_rate(own: Fleet, mode: str, records: Sequence[tuple[bytes, bytes]]) ->
     """The same for the agent."""
     name = f"rival-{mode}"
     topic = own.broker.create_topic(f"{name}-calls", PARTITIONS)
+    own.broker.create_topic(f"{name}-found", 1)
     command = [sys.executable, "-m", "tests.bench.rival_agent", own.broker.bootstrap, topic, mode, name]
     with (own.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent)
