@@ -48,7 +48,9 @@ MAX_LABELS = 16
 Bits = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
 
-class Observation(Struct, tag_field="schema", tag="observation/1", kw_only=True, omit_defaults=True, frozen=True):
+class Observation(
+    Struct, tag_field="schema", tag="observation/1", kw_only=True, omit_defaults=True, frozen=True, gc=False
+):
     """One measured call. MessagePack on the wire, where `numbers` is binary."""
 
     id: str

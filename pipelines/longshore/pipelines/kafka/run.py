@@ -14,6 +14,7 @@ from typing import NoReturn
 from kafka.errors import KafkaError
 
 from ..config import Config
+from ..garbage import collect_rarely
 from ..measure import EmbedderError
 from .clients import ClientError, explain
 from .exits import REASONS, USAGE_EXIT
@@ -79,6 +80,7 @@ def run_stage(config: Config, stage: Stage, warm_from_ms: int | None = None) -> 
     log.info("stage %s of %s", stage, config.kafka.app_id)
     if stage == "watch":
         warm_kernels(config)
+    collect_rarely()
     worker.run()
 
 

@@ -27,6 +27,7 @@ class Rows:
             first = np.zeros(1, dtype)
             begin(first[0])
             self._new = first[0]
+        self._zeros = begin is None
         self._large = self._new.nbytes >= LARGE
         smallest = 1 if self._large else SMALLEST
         self.array: npt.NDArray[Any] = np.zeros((smallest, *shape), dtype)
@@ -40,7 +41,8 @@ class Rows:
             more = max(size // 4, 1) if self._large else size
             bigger = np.zeros((size + more, *self.array.shape[1:]), self.array.dtype)
             bigger[:size] = self.array
-            bigger[size:] = self._new
+            if not self._zeros:
+                bigger[size:] = self._new
             self.array = bigger
             self._free = list(range(size + more - 1, size - 1, -1))
         return self._free.pop()

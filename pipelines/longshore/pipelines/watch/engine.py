@@ -4,11 +4,11 @@
 """
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 from longshore.detectors import hash64
 from longshore.detectors.budget import page_nats
 from longshore.schemas import (
@@ -270,7 +270,7 @@ class Engine:
         moment = self._moment(scope, entry)
         told = self.bank.told(scope.slot)
         steps = self.incidents.decide(scope, told, encoded.alarms.get(e, []), moment)
-        recent = self._recent(encoded, e) if steps else []
+        recent = [*scope.recent, *self._newest(encoded, e)][-RECENT_IDS:] if steps else []
         for step in steps:
             yield Output(entry.position, self._tell(scope, step, moment, recent))
         enough = moment.sequence >= scope.summary_calls + SUMMARY_CALLS or moment.time >= self._latest(scope)
@@ -307,29 +307,26 @@ class Engine:
         """Scope time at which a summary waits no longer for calls."""
         return scope.summary_time + (SUMMARY_LATEST - 1) * self._summary_ms
 
-    def _recent(self, encoded: Encoded, e: int) -> list[RecentId]:
-        """Recent calls that can be named, up to entry e."""
-        scope = encoded.entries[e].scope
-        slot = scope.slot
+    def _newest(self, encoded: Encoded, e: int) -> list[RecentId]:
+        """The newest calls of entry e's scope in this batch, up to e, that can be named; RECENT_IDS at most."""
+        slot = encoded.entries[e].scope.slot
         calls = int(self.bank.scopes.array[slot]["calls"])
-        recent: list[RecentId] = []
+        newest: list[RecentId] = []
         at = e
-        while at >= 0 and encoded.batch.slots[at] == slot and len(recent) < RECENT_IDS:
+        while at >= 0 and encoded.batch.slots[at] == slot and len(newest) < RECENT_IDS:
             observation = encoded.entries[at].observation
             if observation is not None and not encoded.batch.repeated[at]:
-                recent.append(RecentId(calls, observation.id, observation.trace_id, observation.span_id))
+                newest.append(RecentId(calls, observation.id, observation.trace_id, observation.span_id))
                 calls -= 1
             at -= 1
-        return [*scope.recent, *reversed(recent)][-RECENT_IDS:]
+        newest.reverse()
+        return newest
 
     def _remember_ids(self, encoded: Encoded) -> None:
+        """Keep the newest calls of every scope of a batch."""
         slots = encoded.batch.slots
-        last = len(slots)
-        for e in range(len(slots) - 1, -1, -1):
-            if e == 0 or slots[e - 1] != slots[e]:
-                scope = encoded.entries[e].scope
-                scope.recent = deque(self._recent(encoded, last - 1), RECENT_IDS)
-                last = e
+        for e in np.flatnonzero(slots != np.append(slots[1:], -1)).tolist():
+            encoded.entries[e].scope.recent.extend(self._newest(encoded, e))
 
     def _control(self, control: Control, position: int) -> list[Output]:
         """What a person or a deployment says of one scope, or of all that `*` stands for."""

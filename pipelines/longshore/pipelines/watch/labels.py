@@ -101,7 +101,8 @@ class Labels:
         if name in table:
             return table[name], False
         if name != OTHER:  # a value of that name shares the place of all others
-            free = next((k for k in range(CATEGORIES - 1) if k not in table.values()), None)
+            taken = set(table.values())
+            free = next((k for k in range(CATEGORIES - 1) if k not in taken), None)
             if free is not None:
                 table[name] = free
                 return free, True

@@ -22,7 +22,7 @@ MAX_CLOSED = 3
 SLACK_CALLS = 32
 
 
-class RecentId(Struct, array_like=True, frozen=True):
+class RecentId(Struct, array_like=True, frozen=True, gc=False):
     """A call that can be named."""
 
     sequence: int
