@@ -153,6 +153,16 @@ def clear_share_evidence(row: Record) -> None:
 
 
 @kernel
+def restart_share(row: Record) -> None:
+    """The events mean something else from now on: those before count as a single no."""
+    clear_share_evidence(row)
+    row["events"] = 1
+    row["hits"] = 0.0
+    row["misses"] = 1.0
+    row["recent"][:] = 0
+
+
+@kernel
 def hits_since(row: Record, since: int) -> tuple[int, int]:
     """Hits and events from event `since` on, as far back as they are kept."""
     t = row["events"]

@@ -14,8 +14,19 @@ from .betting import claim, settle, stakes_dtype
 from .jit import Floats, Record, kernel
 from .lifecycle import SHORTEST_RUN, SURCHARGE
 from .special import uniform
-from .vector_aim import AIMS, BETS, WEIGHTS, WINDOWS, aim_dtype, pay_outs, project, renew_aim, shift_of_window
-from .vector_algebra import solve_packed
+from .vector_aim import (
+    AIMS,
+    BETS,
+    WEIGHTS,
+    WINDOWS,
+    aim_dtype,
+    knows_enough,
+    pay_outs,
+    project,
+    renew_aim,
+    shift_of_window,
+    turn,
+)
 from .vector_fit import fit, fit_dtype
 from .vector_space import BLOCK_EVENTS, FIT_EVENTS, RESIDUALS, ROWS, oldest, seen
 
@@ -142,11 +153,11 @@ def renew_levels(row: Record, t: int, logs: Floats) -> None:
     row["change"] = start
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
-    if t + 1 < row["first"] + JUDGED_EVENTS:
-        for k in range(ALL_BETS):
+    for k in range(ALL_BETS):
+        if t + 1 < row["first"] + JUDGED_EVENTS or not knows_enough(row["aims"][k // BETS]):
             stakes["notice"][k] = 0.0
             stakes["page"][k] = 0.0
-    elif t - start + 1 >= SHORTEST_RUN:
+    if t + 1 >= row["first"] + JUDGED_EVENTS and t - start + 1 >= SHORTEST_RUN:
         row["log_notice"] = math.log(notice + 1e-300) - SURCHARGE * row["surcharge_notice"]
         row["log_page"] = math.log(page + 1e-300) - SURCHARGE * row["surcharge_page"]
 
@@ -155,7 +166,11 @@ def renew_levels(row: Record, t: int, logs: Floats) -> None:
 def leading_window(row: Record) -> int:
     """Number of the window of the leading bet; the other one where its aim is none now."""
     w: int = row["stakes"]["leader"] // BETS
-    return w if row["aims"][w]["compared"] > 0 else 1 - w
+    if row["aims"][w]["compared"] == 0:
+        for other in range(AIMS):
+            if row["aims"][other]["compared"] > 0:
+                w = other
+    return w
 
 
 @kernel
@@ -175,7 +190,7 @@ def flattery(row: Record, w: int, space: Record, kind: int, event: int, mean: Fl
     own = np.zeros(mean.size)
     shift_of_window(row, space, kind, event, event + 1, own)
     solved = own.copy()
-    solve_packed(row["factor"], solved)
+    turn(row, w, solved)
     total = 0.0
     for j in range(mean.size):
         total += (own[j] - mean[j]) * solved[j]
@@ -214,17 +229,17 @@ def locate(row: Record, space: Record, kind: int) -> tuple[int, int, int]:
     scores = np.zeros(n)
     recent_scores(row, w, space, kind, scores)
     best, estimate, earliest, latest = -1.0, 0, 0, 0
-    for turn in range(2):
+    for sweep in range(2):
         total = 0.0
         for k in range(n):
             total += scores[k]
             gain = total * total / (2.0 * (k + 1) * aim["inflation"]) if total > 0.0 else 0.0
-            if turn == 0 and gain > best:
+            if sweep == 0 and gain > best:
                 best = gain
                 estimate = k
-            elif turn == 1 and gain >= best - WIDTH_NATS:
+            elif sweep == 1 and gain >= best - WIDTH_NATS:
                 earliest = max(earliest, k)
                 latest = min(latest, k)
-        if turn == 0:
+        if sweep == 0:
             earliest, latest = estimate, estimate
     return estimate, earliest, latest

@@ -25,6 +25,7 @@ from .vector_space import (
     HISTORY,
     LARGEST_CODE,
     LONGEST_WINDOW,
+    MAX_DIMENSIONS,
     RESIDUALS,
     add_up,
     given_of,
@@ -34,8 +35,11 @@ from .vector_space import (
 
 #: events that an aim is learned from, by kind (VECTORS, GIVENS, RESIDUALS): a short window sees a clear change soon, a
 #: long one a faint one; of what is given a new part is faint more often than not
-WINDOWS = np.array([[48, 160], [64, LONGEST_WINDOW], [48, 160]])
+WINDOWS = np.array([[48, 160, 48], [64, LONGEST_WINDOW, 48], [48, 160, 48]])
 AIMS = WINDOWS.shape[1]
+#: leading coordinates that an aim looks at: all, or the READABLE ones, of which few events are enough to learn from
+READABLE = 18
+SIGHT = np.array([MAX_DIMENSIONS, MAX_DIMENSIONS, READABLE])
 #: older vectors needed
 COMPARED_NEEDED = 40
 #: scores join the ones that later scores are ranked among so many events late, so that a change is not learned away
@@ -44,6 +48,16 @@ LATE_EVENTS = 128
 PRIOR_SCORES = 128.0
 #: prior blocks with the variance of independence
 PRIOR_BLOCKS = 4.0
+#: independent events to compare with before evidence counts
+ENOUGH = 150.0
+#: of the mean inflation of recent aims, an aim
+USUAL_RATE = 1.0 / 16.0
+#: the margin, at least, of a stream of runs; see `pay_outs`
+MARGIN_IN_RUNS = 2.7
+#: standard errors that an inflation must lie above 1 to make bold bets cautious
+DOUBT = 2.0
+#: blocks of a stretch, whose means tell of longer runs; overlapping ones count as so many independent ones each
+STRETCH, STRETCH_WEIGHT = 4, 0.375
 
 SHIFTS = np.array([0.3, 0.6, 1.2])
 #: this share of the events goes far out: the density is e x KAPPA p^(KAPPA - 1) for an upper tail probability p
@@ -77,6 +91,8 @@ def aim_dtype(dimensions: int, given: int) -> np.dtype[Any]:
             ("centre", "f8"),  # mean of the older projections
             ("spread", "f8"),  # and their standard deviation
             ("inflation", "f8"),
+            ("usual", "f8"),  # mean inflation of recent aims, less 1
+            ("caution", "f8"),  # divides what bold bets pay besides, see `pay_outs`
             ("scores", "f4", LATE_EVENTS),  # ring of first scores
             ("scored", "i8"),
             ("reference", REFERENCE),  # first scores, late
@@ -102,11 +118,20 @@ def shift_of_window(row: Record, space: Record, kind: int, first: int, last: int
 
 
 @kernel
-def take_aim(row: Record, aim: Record, space: Record, kind: int, first: int, last: int) -> None:
-    """Learn the direction from the events `first` to `last` - 1."""
+def turn(row: Record, w: int, shift: Floats) -> None:
+    """Replace a shift of the mean by the direction of aim w that it gives: covariance^-1 shift, 0 where it is blind."""
+    seen = min(SIGHT[w], shift.size)
+    solve_packed(row["factor"], shift[:seen])
+    shift[seen:] = 0.0
+
+
+@kernel
+def take_aim(row: Record, w: int, space: Record, kind: int, first: int, last: int) -> None:
+    """Learn the direction of aim w from the events `first` to `last` - 1."""
+    aim = row["aims"][w]
     direction = np.zeros(row["mean"].size)
     shift_of_window(row, space, kind, first, last, direction)
-    solve_packed(row["factor"], direction)
+    turn(row, w, direction)
     reach = largest_sum(direction, LARGEST_CODE)
     against = np.zeros(row["given_mean"].size)
     if kind == RESIDUALS:
@@ -143,7 +168,7 @@ def renew_aim(row: Record, w: int, space: Record, kind: int, event: int) -> None
     overlap = max(min(last, away_to) - max(first, away_from), 0)
     if last - first - overlap < COMPARED_NEEDED:
         return
-    take_aim(row, aim, space, kind, last, event)
+    take_aim(row, w, space, kind, last, event)
     projections = aim["projections"]
     n = 0
     for older in range(first, last):
@@ -169,14 +194,32 @@ def describe(aim: Record, n: int) -> None:
     aim["centre"] = centre
     aim["spread"] = math.sqrt(variance)
     blocks = n // BLOCK_EVENTS
-    wander = 0.0
+    recent = np.zeros(STRETCH)  # deviations of the newest blocks of a stretch
+    wander, long_wander = 0.0, 0.0
     for b in range(blocks):
         total = np.int64(0)
         for k in range(n - (b + 1) * BLOCK_EVENTS, n - b * BLOCK_EVENTS):
             total += np.int64(projections[k])
         deviation = np.float64(total) - BLOCK_EVENTS * centre
-        wander += deviation * deviation / BLOCK_EVENTS
-    aim["inflation"] = max((PRIOR_BLOCKS + wander / variance) / (PRIOR_BLOCKS + blocks), 1.0)
+        wander += deviation * deviation
+        recent[b % STRETCH] = deviation
+        if b >= STRETCH - 1:
+            together = 0.0
+            for k in range(STRETCH):
+                together += recent[k]
+            long_wander += together * together / STRETCH
+    scale = BLOCK_EVENTS * variance
+    inflation = (PRIOR_BLOCKS + wander / scale) / (PRIOR_BLOCKS + blocks)
+    if blocks > STRETCH:
+        # one standard error below the estimate: a few stretches show much by chance alone
+        stretches = blocks - STRETCH + 1
+        error = math.sqrt(2.0 / (STRETCH_WEIGHT * stretches))
+        inflation = max(inflation, long_wander / scale / stretches * (1.0 - error))
+    error = math.sqrt(2.0 / (PRIOR_BLOCKS + blocks))
+    usual = 1.0 + aim["usual"]
+    aim["usual"] += USUAL_RATE * (max(inflation * (1.0 - error), 1.0) - usual)
+    aim["inflation"] = max(inflation, usual)
+    aim["caution"] = max(aim["inflation"] * (1.0 - DOUBT * error), 1.0)
 
 
 @kernel
@@ -211,6 +254,14 @@ def usual_rank(aim: Record, score: float, v: float) -> float:
 
 
 @kernel
+def knows_enough(aim: Record) -> bool:
+    """Is what the aim compares with worth ENOUGH independent events, or all that can be had?"""
+    needed = min(ENOUGH * aim["inflation"], 0.8 * HISTORY)
+    enough: bool = aim["compared"] >= needed
+    return enough
+
+
+@kernel
 def clipped(u: float) -> float:
     """Normal score of a uniform number, within the range of the bets."""
     return min(max(normal_quantile(u), -CLIP), CLIP)
@@ -225,13 +276,16 @@ def pay_outs(aim: Record, projection: int, u: float, v: float, margin: float, lo
     """
     first = clipped(rank_projection(aim, projection, u))
     compared = min(np.float64(aim["compared"]), aim["reference"]["seen"] + 1.0 + PRIOR_SCORES)
+    runs = min(aim["caution"] - 1.0, 1.0)
+    margin += runs * max(MARGIN_IN_RUNS - margin, 0.0)
     score = clipped(usual_rank(aim, first, v)) - margin * math.sqrt(aim["inflation"] / compared)
     score = max(score, -CLIP)
+    bold = aim["inflation"] * aim["caution"]
     for k in range(SHIFTS.size):
-        logs[k] = (SHIFTS[k] * score - 0.5 * SHIFTS[k] * SHIFTS[k]) / aim["inflation"]
+        logs[k] = (SHIFTS[k] * score - 0.5 * SHIFTS[k] * SHIFTS[k]) / (aim["inflation"] if k == 0 else bold)
     place = (score + CLIP) * STEPS
     left = int(place)
     part = place - left
     for k in range(SHARES.size):
         bet = TAILS[k, left] + part * (TAILS[k, left + 1] - TAILS[k, left])
-        logs[SHIFTS.size + k] = bet / aim["inflation"]
+        logs[SHIFTS.size + k] = bet / bold

@@ -20,6 +20,8 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 #: a weighted sum of codes is at most SUM_LIMIT << SUM_SHIFT, and kept as 16 bits
 SUM_LIMIT = 30_000
 SUM_SHIFT = 6
+#: leaves 53 - 43 bits of a 64-bit float
+COARSE = 2.0**43 + 1.0
 
 
 @kernel
@@ -84,12 +86,20 @@ def solve(factor: Floats, x: Floats) -> None:
 
 
 @kernel
+def coarse(x: float) -> float:
+    """Round to 10 bits (Dekker 1971): plenty for what is estimated from some hundred events, and it packs well."""
+    stretched = x * COARSE
+    kept: float = stretched - (stretched - x)
+    return kept
+
+
+@kernel
 def pack_triangle(matrix: Floats, packed: Floats32) -> None:
     """Write the lower triangle of a matrix row by row."""
     at = 0
     for i in range(matrix.shape[0]):
         for j in range(i + 1):
-            packed[at] = matrix[i, j]
+            packed[at] = coarse(matrix[i, j])
             at += 1
 
 

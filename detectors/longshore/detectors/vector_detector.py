@@ -24,6 +24,7 @@ from .vector_effect import (
 )
 from .vector_space import (
     FIT_EVENTS,
+    MAX_DIMENSIONS,
     RESIDUALS,
     VECTORS,
     code,
@@ -34,8 +35,6 @@ from .vector_space import (
     space_dtype,
 )
 
-#: most coordinates of a vector
-MAX_DIMENSIONS = 128
 #: larger values are cut to what 32 bits hold
 LARGEST = 3e38
 
@@ -257,7 +256,7 @@ class ConditionalDetector(_Directions):
     ...     evidence = detector.update(x, uniforms=uniforms, covariates=tuple(given))
     ...     if evidence:
     ...         print(t, t - evidence.change.estimate, f"{evidence.effect:.1f} sd")
-    1335 1300 0.9 sd
+    1336 1300 1.0 sd
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .jit import Floats, Record, kernel
-from .vector_algebra import add_products, factorise, pack_triangle, solve
+from .vector_algebra import add_products, coarse, factorise, pack_triangle, solve
 from .vector_space import CODE_STEPS, RESIDUALS, given_of, vector_of
 
 #: weight of the identity in the covariance
@@ -103,6 +103,7 @@ def regress(law: Record, products: npt.NDArray[np.int32], events: int, scatter: 
     for j in range(dimensions):
         solve(factor, coefficients[j])
         for i in range(given):
+            coefficients[j, i] = coarse(coefficients[j, i])
             law["regression"][i, j] = coefficients[j, i]
     # (Z - XW)'(Z - XW) = Z'Z - W'X'Z - Z'XW + W'X'XW
     explained = np.zeros(given)

@@ -15,6 +15,8 @@ from .jit import Floats32, Record, kernel
 from .special import normal_quantile
 from .vector_algebra import Codes, Sums, sort
 
+#: most coordinates of a vector
+MAX_DIMENSIONS = 128
 #: vectors from which coder, mean and covariance are first learned
 FIT_EVENTS = 300
 #: quantiles that become the edges of a coordinate

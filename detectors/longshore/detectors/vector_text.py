@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .jit import Arena, Floats32, Integers, Record, kernel
+from .vector_aim import READABLE
 from .vector_algebra import Bytes, Codes, Weights
 from .vector_features import is_finite
 from .vector_moved import count_text, side_dtype
@@ -24,6 +25,7 @@ FEATURES, STYLE = 18, 256
 TOKENS, COLUMNS = 64, 64
 DIMENSIONS = FEATURES + TOKENS
 assert DIMENSIONS == FEATURES + COLUMNS
+assert FEATURES == READABLE
 #: texts of a chunk, and chunks of a scope while it is young
 YOUNG_TEXTS = 50
 YOUNG_CHUNKS = FIT_EVENTS // YOUNG_TEXTS

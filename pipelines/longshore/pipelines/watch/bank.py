@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from longshore.detectors import categorical, lifecycle, numeric, ranks
 from longshore.detectors.changetime import ChangeTime
 from longshore.detectors.dependence import visible_shift
@@ -201,6 +202,13 @@ class Bank(Tables):
         if place.kind == "numeric":
             numeric.clear_evidence(record)
             numeric.restart_references(record)
+        elif place.kind != "text":
+            categorical.restart_share(record)
+
+    def forget_constant(self, slot: int, binary: int, categories: list[int]) -> None:
+        """What signals have said so far counts no more than one event (see `categorical.restart_share`)."""
+        for events, columns in ((self.binary_events, [binary]), (self.category_events, categories)):
+            events[slot, columns] = np.minimum(events[slot, columns], 1)
 
     def restart_texts(self, slot: int, side: str, *, features: bool, vectors: bool) -> None:
         """The texts of a side ("outputs" or "inputs") start afresh; see `TextBank.restart`."""

@@ -87,7 +87,7 @@ class Encoder:
         entries = [entries[i] for i in order]
         encoded = Encoded(self._arrays(entries, slots[order]), entries)
         self._label(encoded)
-        for e, work in self._texts.follow(entries, encoded.batch.texts, encoded.batch.numbers):
+        for e, work in self._texts.follow(entries, encoded.batch):
             self._do_before(encoded, e, work)
         self._score(encoded)
         self._alarm(encoded)

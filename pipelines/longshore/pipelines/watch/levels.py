@@ -70,7 +70,8 @@ class Levels:
             if shift.carried_nats is not None and self.milestone(nats) <= self.milestone(shift.carried_nats):
                 nats = min(nats, float(self._bank.scopes.array[scope.slot]["notice_nats"]))
             signal = self.signal_of(scope, shift.place)
-            if not signal.pages or (shift.place.kind == "text" and shift.overlaps(unlike)):
+            of_output = shift.place.kind == "text" and signal.channel == "output"
+            if not signal.pages or (of_output and shift.overlaps(unlike)):
                 nats = min(nats, self._page_nats - NOTICE_ONLY_NATS)
             all_.append(nats)
             if shift.evidence is None and abs(self.effect_of(scope, shift)) >= signal.floor:

@@ -110,10 +110,10 @@ CATEGORICAL = (
 TEXT_FLOOR = 0.2
 TEXT = (
     Signal("output_features", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
-    Signal("output_style", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+    Signal("output_style", "output", "text", "sd", TEXT_FLOOR, "sd"),
     Signal("output_given_input", "output", "text", "sd", TEXT_FLOOR, "sd"),
     Signal("input_features", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
-    Signal("input_content", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+    Signal("input_content", "input", "text", "sd", TEXT_FLOOR, "sd"),
 )
 assert tuple(signal.name for signal in TEXT) == TEXT_SIGNALS
 #: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out

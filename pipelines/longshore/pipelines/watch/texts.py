@@ -24,16 +24,26 @@ from longshore.detectors.vector_text import (
 from longshore.schemas import Observation, TextMeasures
 
 from .bank import Bank, Place
+from .layout import Batch
 from .scope import Scope, TextsSeen
-from .signals import NUMERIC, Signals
+from .signals import BINARY, CATEGORICAL, NUMERIC, Signal, Signals
 
 #: calls in a row with another embedder, or counted in another way, until the baselines start afresh. While workers are
 #: replaced one by one both kinds come; of as many of one as of the other, so many in a row come once in a million calls
 SWITCH_CALLS = 20
 #: bits of a side
 _OUTPUT, _INPUT = OUTPUT_FEATURES | OUTPUT_STYLE, INPUT_FEATURES | INPUT_STYLE | INPUT_VECTOR
+
+
+def _column(signals: Sequence[Signal], name: str) -> int:
+    return next(column for column, signal in enumerate(signals) if signal.name == name)
+
+
 #: the number that is made of vectors
-RELEVANCE = next(column for column, signal in enumerate(NUMERIC) if signal.name == "relevance")
+RELEVANCE = _column(NUMERIC, "relevance")
+#: what else is counted in texts, and means something else in another version
+REPETITION, REFUSAL = _column(NUMERIC, "repetition"), _column(BINARY, "refusal")
+LANGUAGES = [_column(CATEGORICAL, name) for name in ("input_language", "output_language")]
 _NO_FEATURES, _NO_STYLE, _NO_VECTOR = bytes(4 * FEATURES), bytes(VOCABULARY), bytes(COLUMNS)
 Work = Callable[[], None]
 
@@ -73,10 +83,9 @@ class TextEncoder:
             np.array([side.scale if side is not None else 0.0 for side in inputs], np.float32),
         )
 
-    def follow(
-        self, entries: Sequence[Call], texts: TextBatch, numbers: npt.NDArray[np.float64]
-    ) -> Iterator[tuple[int, Work]]:
-        """The work before entries; clears in `texts` and `numbers` what cannot be compared with the baselines."""
+    def follow(self, entries: Sequence[Call], batch: Batch) -> Iterator[tuple[int, Work]]:
+        """The work before entries; clears in the batch what cannot be compared with the baselines."""
+        texts = batch.texts
         counts: dict[int, tuple[int, int]] = {}
         for e in np.flatnonzero(texts.measured).tolist():
             scope, call = entries[e].scope, entries[e].observation
@@ -84,14 +93,12 @@ class TextEncoder:
             outputs, inputs = counts.get(scope.slot, (0, 0))
             has_output, has_input = (bool(texts.measured[e] & bit) for bit in (OUTPUT_FEATURES, INPUT_FEATURES))
             counts[scope.slot] = outputs + has_output, inputs + has_input
-            for work in self._follow(scope, call, e, texts, numbers):
+            for work in self._follow(scope, call, e, batch):
                 yield e, work
         for slot, (outputs, inputs) in counts.items():
             self._bank.texts.expect(slot, outputs, inputs)
 
-    def _follow(
-        self, scope: Scope, call: Observation, e: int, texts: TextBatch, numbers: npt.NDArray[np.float64]
-    ) -> Iterator[Work]:
+    def _follow(self, scope: Scope, call: Observation, e: int, batch: Batch) -> Iterator[Work]:
         embedder = call.input.embedder if call.input is not None else None
         seen = scope.texts
         if seen is None:
@@ -99,20 +106,24 @@ class TextEncoder:
             yield partial(self._bank.texts.begin, scope.slot, vectors=embedder is not None)
         if call.text_version != seen.version:
             if not _switched_version(seen, call.text_version):
-                texts.measured[e] = 0
+                batch.texts.measured[e] = 0
+                batch.numbers[e, REPETITION] = np.nan
+                batch.binaries[e, REFUSAL] = -1
+                batch.codes[e, LANGUAGES] = -1
                 return
             yield partial(self._restart, scope, ("outputs", "inputs"), features=True, vectors=seen.embedder is not None)
+            yield partial(self._restart_counted, scope)
         else:
             seen.other_version_calls = 0
         if embedder is not None and embedder != seen.embedder:
             if _switched_embedder(seen, embedder):
                 yield partial(self._restart, scope, ("inputs",), features=False, vectors=True)
             else:
-                texts.measured[e] &= 255 - INPUT_VECTOR
-                numbers[e, RELEVANCE] = np.nan
+                batch.texts.measured[e] &= 255 - INPUT_VECTOR
+                batch.numbers[e, RELEVANCE] = np.nan
         elif embedder is not None:
             seen.other_embedder_calls = 0
-        yield from self._count(scope, seen, int(texts.measured[e]))
+        yield from self._count(scope, seen, int(batch.texts.measured[e]))
 
     def _count(self, scope: Scope, seen: TextsSeen, measured: int) -> Iterator[Work]:
         """Count a call's texts; detectors are made when there is enough for them to begin with."""
@@ -142,12 +153,23 @@ class TextEncoder:
         places = [Place("text", column) for column in sorted(chosen)]
         if not features:
             places.append(Place("numeric", RELEVANCE))
-        for place in places:
-            if bank.row(slot, place) >= 0:
-                self._give_up(scope, place)
-                bank.release(slot, place)
+        self._release(scope, places)
         for side in sides:
             bank.restart_texts(slot, side, features=features, vectors=vectors)
+
+    def _restart_counted(self, scope: Scope) -> None:
+        """The same for what else is counted in texts."""
+        bank, slot = self._bank, scope.slot
+        places = [Place("numeric", REPETITION), Place("binary", REFUSAL)]
+        places += [place for place in bank.places(slot) if place.kind == "categorical" and place.column in LANGUAGES]
+        self._release(scope, places)
+        bank.forget_constant(slot, REFUSAL, LANGUAGES)
+
+    def _release(self, scope: Scope, places: Sequence[Place]) -> None:
+        for place in places:
+            if self._bank.row(scope.slot, place) >= 0:
+                self._give_up(scope, place)
+                self._bank.release(scope.slot, place)
 
 
 def _switched_version(seen: TextsSeen, version: str | None) -> bool:
