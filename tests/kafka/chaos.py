@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from longshore.pipelines.config import Config
 from longshore.pipelines.kafka.settings import TopicSettings
+from longshore.pipelines.kafka.warm import warm_kernels
 from longshore.pipelines.kafka.watch_fold import WatchFold
 from longshore.pipelines.watch import codec
 from longshore.pipelines.watch.engine import Engine
@@ -249,6 +251,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default=",".join(ALL_FAULTS))
     arguments = parser.parse_args()
+    warm_kernels(Config())  # or the workers of the first round compile until it is over
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
         folder = Path(tempfile.mkdtemp(prefix="longshore-chaos-"))

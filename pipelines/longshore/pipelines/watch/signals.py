@@ -105,8 +105,8 @@ CATEGORICAL = (
     Signal("output_language", "output", "categorical", "share", 0.05),
     *(Signal(name, "identity", "categorical", "share", NEVER) for name in IDENTITY),
 )
-#: only what is judged given the inputs may page: in traffic whose topics come in runs the others reach any level though
-#: nothing changes (docs/BENCHMARKS.md, texts)
+#: features do not page: in traffic whose topics come in runs they reach any level though nothing changes, all of them
+#: together (docs/BENCHMARKS.md, texts)
 TEXT_FLOOR = 0.2
 TEXT = (
     Signal("output_features", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
