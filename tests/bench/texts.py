@@ -284,26 +284,25 @@ def section() -> str:
             f"{ORDERS} orders. The signals share the budget: each must reach the level times their number."
         ),
         note(
-            "The prototype's text features and style together (5 orders, 1e4, no budget shared, 2,000 calls "
-            "before) took 81, 28, 131, 98, 60, 290, 143 and 46 calls from the first update on; `any` above "
-            "takes 66, 34, 114, 78, 60, 236, 101 and 58. At 1e6 it found all of them; here `1106 > verbose` is "
-            "missed in 6 of 10. After 600 calls the conditional signal is slow: a third of its silent updates "
-            "is missed at 1e4, nearly all at 1e6."
+            "The prototype's text features and style together (5 orders, 1e4, 2,000 calls before) took 81, 28, 131, "
+            "98, 60, 290, 143 and 46 calls from the first update on; `any` above takes 66, 34, 114, 80, 60, 236, "
+            "105 and 51. At 1e6 it found all of them; here `1106 > verbose` is missed in 6 of 10. After 600 calls the "
+            "conditional signal is slow: nearly half of its silent updates are missed at 1e4, nearly all at 1e6."
         ),
         vocabulary_table(),
         input_table(),
         note(
             "The same, of 20 orders. The prototype's mixture at 1e4 (10 orders): clinc + 25 % 8 of 8 after 245 "
             "calls, + 20 % red team 22, abstracts 2022 > 2024 60, xquad 33, all found. Later here: red team "
-            "(30), abstracts (72) and xquad (39), by the level that two signals share; the near control 2021 > "
+            "(30), abstracts (64) and xquad (39), by the level that two signals share; the near control 2021 > "
             "2022 is silent, where the prototype's length fired in all."
         ),
         mix_table(),
         burst_table(),
         note(
-            "Without a change only `output_given_input` reaches no page, whatever the traffic; inputs of a kind "
-            "never seen before take it there as well, though: hence it does not page while the inputs have "
-            "moved (see the last table)."
+            "Without a change `output_given_input` and `output_style` keep the budget in such traffic, the others do "
+            "not: inputs and features are notices. Inputs of a kind never seen before move everything: what is told "
+            "of outputs does not page while the inputs have moved (see the last table)."
         ),
         opening_table(),
         *speed_and_state(),

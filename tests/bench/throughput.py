@@ -29,12 +29,12 @@ from .text import calls_with_texts
 CALLS = 120_000
 RAW_CALLS = 40_000
 RECOVERY_CALLS = 60_000
-TEXT_CALLS, TEXT_SCOPES = 20_000, 10
+TEXT_CALLS, TEXT_SCOPES = 40_000, 10
 RIVALS = {"memory": "in memory only", "table": "kept in a Faust Table"}
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 600.0
-#: the intervals of the defaults: outputs every 15 s, state every 60 s
-DEFAULTS = {"session_timeout_s": 15, "publish_interval_s": 15.0, "state_interval_s": 60.0}
+#: outputs every second, since what is published tells the end: it must not idle for the 15 s of the defaults
+INTERVALS = {"session_timeout_s": 15, "publish_interval_s": 1.0, "state_interval_s": 60.0}
 
 
 def cpu_s(pid: int) -> float:
@@ -117,7 +117,7 @@ def state_bytes(fleet_: Fleet, records: Sequence[Any]) -> tuple[float, float]:
 
 def stage_rows(broker: Broker, folder: Path, observations: Sequence[Observation]) -> list[list[str]]:
     """Our stages and the rival, one after the other, each with a core to itself."""
-    own = Fleet.create(broker, folder, "throughput", **DEFAULTS)
+    own = Fleet.create(broker, folder, "throughput", **INTERVALS)
     topics = own.config.kafka.topics
     measured = by_partition(observations)
     watch = own.add("watch")
@@ -153,7 +153,7 @@ def text_rows(broker: Broker, folder: Path) -> list[list[str]]:
     rates = []
     stages: list[tuple[Stage, list[tuple[bytes, bytes]]]] = [("watch", measured), ("normalise", raw)]
     for stage, records in stages:
-        own = Fleet.create(broker, folder, f"texts-{stage}", **DEFAULTS)
+        own = Fleet.create(broker, folder, f"texts-{stage}", **INTERVALS)
         kafka = own.config.kafka
         worker = own.add(stage)
         assert worker.process is not None
@@ -186,8 +186,7 @@ def recovery_row(
 ) -> list[str]:
     """Kill a worker that owns everything while calls arrive; time until its successor is at the live end."""
     name = f"recovery-{scopes}-{static}"
-    # what is published tells the end: it must not wait 15 s
-    settings = {**DEFAULTS, "publish_interval_s": 1.0} | ({"instance_id": '"watch-0"'} if static else {})
+    settings = INTERVALS | ({"instance_id": '"watch-0"'} if static else {})
     own = Fleet.create(broker, folder, name, **settings)
     topics, group = own.config.kafka.topics, own.config.kafka.group("watch")
     records = by_partition(observations)

@@ -48,8 +48,8 @@ LATE_EVENTS = 128
 PRIOR_SCORES = 128.0
 #: prior blocks with the variance of independence
 PRIOR_BLOCKS = 4.0
-#: independent events to compare with before evidence counts
-ENOUGH = 150.0
+#: events to compare with before evidence counts, for every part by which inflation exceeds 1
+ENOUGH = 300.0
 #: of the mean inflation of recent aims, an aim
 USUAL_RATE = 1.0 / 16.0
 #: the margin, at least, of a stream of runs; see `pay_outs`
@@ -255,8 +255,8 @@ def usual_rank(aim: Record, score: float, v: float) -> float:
 
 @kernel
 def knows_enough(aim: Record) -> bool:
-    """Is what the aim compares with worth ENOUGH independent events, or all that can be had?"""
-    needed = min(ENOUGH * aim["inflation"], 0.8 * HISTORY)
+    """Does an aim in traffic that comes in runs compare with ENOUGH of them, or with all that can be had?"""
+    needed = min(ENOUGH * (aim["inflation"] - 1.0), 0.8 * HISTORY)
     enough: bool = aim["compared"] >= needed
     return enough
 

@@ -114,12 +114,13 @@ def test_features_are_notices_however_sure(changed: list[Observation]) -> None:
     assert outcome.pages() == []
 
 
-def test_new_inputs_are_counted_and_shown() -> None:
+def test_new_inputs_are_counted_and_shown_and_page_nobody() -> None:
     outputs, inputs = made_up(BEFORE + CHANGED, 4)
     new = np.flatnonzero(np.random.default_rng(1).random(CHANGED) < 0.4) + BEFORE
     inputs.vectors[new] = np.random.default_rng(2).normal(60, 20, (len(new), inputs.vectors.shape[1])).clip(-127, 127)
     outcome = run(text_calls(outputs, inputs))
     assert names(outcome.alerts) >= {"input_content"}
+    assert outcome.pages() == []
     told = outcome.alerts[-1]
     (texts,) = [texts for texts in told.texts if texts.side == "input"]
     assert texts.new_share is not None

@@ -58,8 +58,8 @@ class Levels:
         """Natural log of the incident's level in calls of the scope, and whether an effect passed its floor.
 
         Where some shift is beyond its floor, only such shifts count. A shift that was carried over from a superseded
-        incident counts only for what it has gained since. What a text signal says of outputs given inputs is no reason
-        to page while the inputs have moved as well: of inputs of a new kind the regression knows nothing.
+        incident counts only for what it has gained since. What text signals say of outputs is no reason to page while
+        the inputs have moved as well: of inputs of a new kind neither they nor the regression know anything.
         """
         text_shifts = [shift for shift in incident.shifts if shift.place.kind == "text"]
         unlike = [shift for shift in text_shifts if self.signal_of(scope, shift.place).channel == "input"]
@@ -70,8 +70,7 @@ class Levels:
             if shift.carried_nats is not None and self.milestone(nats) <= self.milestone(shift.carried_nats):
                 nats = min(nats, float(self._bank.scopes.array[scope.slot]["notice_nats"]))
             signal = self.signal_of(scope, shift.place)
-            of_output = shift.place.kind == "text" and signal.channel == "output"
-            if not signal.pages or (of_output and shift.overlaps(unlike)):
+            if not signal.pages or (shift.place.kind == "text" and shift.overlaps(unlike)):
                 nats = min(nats, self._page_nats - NOTICE_ONLY_NATS)
             all_.append(nats)
             if shift.evidence is None and abs(self.effect_of(scope, shift)) >= signal.floor:

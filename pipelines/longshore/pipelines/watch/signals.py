@@ -105,15 +105,15 @@ CATEGORICAL = (
     Signal("output_language", "output", "categorical", "share", 0.05),
     *(Signal(name, "identity", "categorical", "share", NEVER) for name in IDENTITY),
 )
-#: features do not page: in traffic whose topics come in runs they reach any level though nothing changes, all of them
-#: together (docs/BENCHMARKS.md, texts)
+#: inputs and features do not page: in traffic whose topics come in runs, a topic that a young scope has not met yet
+#: reaches any level though nothing changes (docs/BENCHMARKS.md, texts)
 TEXT_FLOOR = 0.2
 TEXT = (
     Signal("output_features", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
     Signal("output_style", "output", "text", "sd", TEXT_FLOOR, "sd"),
     Signal("output_given_input", "output", "text", "sd", TEXT_FLOOR, "sd"),
     Signal("input_features", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
-    Signal("input_content", "input", "text", "sd", TEXT_FLOOR, "sd"),
+    Signal("input_content", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
 )
 assert tuple(signal.name for signal in TEXT) == TEXT_SIGNALS
 #: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out
