@@ -202,7 +202,7 @@ class Bank(Tables):
         if place.kind == "numeric":
             numeric.clear_evidence(record)
             numeric.restart_references(record)
-        elif place.kind != "text":
+        elif place.kind != "text" and record["stakes"]["nats_notice"] > 0.0:  # not one that waits for its first yes
             categorical.restart_share(record)
 
     def forget_constant(self, slot: int, binary: int, categories: list[int]) -> None:
