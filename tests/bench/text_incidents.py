@@ -128,7 +128,7 @@ def incident_tables() -> list[str]:
         table(head, rows(more, MORE_ORDERS)),
         note(
             "With default weights a signal has a fifth of its channel's quarter or tenth: clinc + 25 % and "
-            "xquad are missed in 4 and 5 of 20. Incidents in runs of 20 are the cost of notices on such "
+            "xquad are missed in 4 and 3 of 20. Incidents in runs of 20 are the cost of notices on such "
             "traffic. `1106 > verbose` pages in 5 of 10."
         ),
         note("Texts and tokens are all that these calls measure; in the next table texts alone."),
