@@ -1,4 +1,4 @@
-"""River's ADWIN on every signal that the engine watches without texts: what a team would write first."""
+"""River's ADWIN on what the engine watches without texts, less tool names: what a team would write first."""
 
 from collections.abc import Iterator
 

@@ -135,11 +135,9 @@ def stage_rows(broker: Broker, folder: Path, observations: Sequence[Observation]
         ["longshore watch, all non-text signals, checkpoints on", f"{watch_rate:,.0f}", ""],
         ["longshore normalise, calls without text", f"{normalise_rate:,.0f}", ""],
     ]
-    rates = {}
     for mode, kept in RIVALS.items():
-        rates[mode] = rival_rate(own, mode, measured)
-        ratio = f"{watch_rate / rates[mode]:.1f}"
-        rows.append([f"Faust agent, River's ADWIN {kept}", f"{rates[mode]:,.0f}", ratio])
+        rival = rival_rate(own, mode, measured)
+        rows.append([f"Faust agent, River's ADWIN {kept}", f"{rival:,.0f}", f"{watch_rate / rival:.1f}"])
     rows.append(["state written by watch", f"{each:,.0f} bytes a call", ""])
     return rows
 

@@ -17,7 +17,9 @@ from .special import uniform
 from .vector_aim import (
     AIMS,
     BETS,
+    MARGIN,
     WEIGHTS,
+    WIDE_MARGIN,
     WINDOWS,
     aim_dtype,
     knows_enough,
@@ -34,8 +36,6 @@ from .vector_space import BLOCK_EVENTS, FIT_EVENTS, RESIDUALS, ROWS, oldest, see
 JUDGED_EVENTS = 600
 #: events of every later fit, the oldest of a full ring; the first of them when it is full, then so many events apart
 REFIT_EVENTS, REFIT_EVERY = 500, 2 * ROWS
-#: see `vector_aim.pay_outs`; more for residuals: what a regression leaves of a shift of what is given must not count
-MARGIN, MARGIN_RESIDUALS = 0.5, 2.7
 #: log likelihood ratio below the maximum that still belongs to the interval of a change time: three times that of one
 #: number (`changetime`), since the aim was learned from some of the events
 WIDTH_NATS = 6.0
@@ -128,7 +128,7 @@ def advance(row: Record, space: Record, kind: int, event: np.uint64, salt: np.ui
     fit_if_due(row, space, kind)
     if row["refit"] == 0 or t < row["fitted"]:
         return
-    margin = MARGIN_RESIDUALS if kind == RESIDUALS else MARGIN
+    margin = WIDE_MARGIN if kind == RESIDUALS else MARGIN
     for w in range(AIMS):
         aim = row["aims"][w]
         part = logs[w * BETS : (w + 1) * BETS]
@@ -153,18 +153,19 @@ def renew_levels(row: Record, t: int, logs: Floats) -> None:
     row["change"] = start
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
-    for k in range(ALL_BETS):
-        if t + 1 < row["first"] + JUDGED_EVENTS or not knows_enough(row["aims"][k // BETS]):
-            stakes["notice"][k] = 0.0
-            stakes["page"][k] = 0.0
-    if t + 1 >= row["first"] + JUDGED_EVENTS and t - start + 1 >= SHORTEST_RUN:
+    judged = t + 1 >= row["first"] + JUDGED_EVENTS
+    for w in range(AIMS):
+        if not judged or not knows_enough(row["aims"][w]):
+            stakes["notice"][w * BETS : (w + 1) * BETS] = 0.0
+            stakes["page"][w * BETS : (w + 1) * BETS] = 0.0
+    if judged and t - start + 1 >= SHORTEST_RUN:
         row["log_notice"] = math.log(notice + 1e-300) - SURCHARGE * row["surcharge_notice"]
         row["log_page"] = math.log(page + 1e-300) - SURCHARGE * row["surcharge_page"]
 
 
 @kernel
 def leading_window(row: Record) -> int:
-    """Number of the window of the leading bet; the other one where its aim is none now."""
+    """Number of the window of the leading bet; that of another one where its aim is none now."""
     w: int = row["stakes"]["leader"] // BETS
     if row["aims"][w]["compared"] == 0:
         for other in range(AIMS):

@@ -5,8 +5,9 @@ The aim of a window is d = covariance^-1 (mean of the window - usual mean), as i
 projection on it is ranked among those of older vectors (and of the block so far), none of which had a part in the aim:
 the randomised rank is uniform while nothing changes. Its normal score is ranked once more, among the scores that this
 stream's own aims have earned it LATE_EVENTS and more ago, beside PRIOR_SCORES of the normal law: a stream of bursts is
-used to aims that hit the next few events. How much more the means of 16 older projections vary than independence allows
-(`inflation`) divides the evidence.
+used to aims that hit the next few events. How much more the means of 16 and of 64 older projections vary than
+independence allows (`inflation`) divides the evidence, and traffic that comes in runs is judged more carefully besides
+(`pay_outs`, `knows_enough`).
 """
 
 import math
@@ -19,7 +20,7 @@ from .betting import CLIP, STEPS
 from .jit import Floats, Record, kernel
 from .ranks import REFERENCE
 from .special import normal_quantile
-from .vector_algebra import SUM_LIMIT, SUM_SHIFT, largest_sum, scale_to_sum, solve_packed, weighted_sum
+from .vector_algebra import SUM_LIMIT, SUM_SHIFT, Weights, largest_sum, scale_to_sum, solve_packed, weighted_sum
 from .vector_space import (
     BLOCK_EVENTS,
     HISTORY,
@@ -48,12 +49,13 @@ LATE_EVENTS = 128
 PRIOR_SCORES = 128.0
 #: prior blocks with the variance of independence
 PRIOR_BLOCKS = 4.0
-#: events to compare with before evidence counts, for every part by which inflation exceeds 1
-ENOUGH = 300.0
-#: of the mean inflation of recent aims, an aim
+#: part of a standard error that does not count, see `pay_outs`: usually; and in streams of runs or for residuals, since
+#: what a regression leaves of a shift of what is given must not count
+MARGIN, WIDE_MARGIN = 0.5, 2.7
+#: events to compare with before evidence counts, for every 1 by which inflation exceeds 1; and at most
+ENOUGH, MOST_NEEDED = 300.0, 0.8 * HISTORY
+#: weight of the newest aim in the mean inflation of recent ones
 USUAL_RATE = 1.0 / 16.0
-#: the margin, at least, of a stream of runs; see `pay_outs`
-MARGIN_IN_RUNS = 2.7
 #: standard errors that an inflation must lie above 1 to make bold bets cautious
 DOUBT = 2.0
 #: blocks of a stretch, whose means tell of longer runs; overlapping ones count as so many independent ones each
@@ -182,7 +184,7 @@ def renew_aim(row: Record, w: int, space: Record, kind: int, event: int) -> None
 
 @kernel
 def describe(aim: Record, n: int) -> None:
-    """Mean, spread and inflation of n projections in the order of their events."""
+    """Mean, spread, inflation and caution of n projections in the order of their events."""
     projections = aim["projections"]
     total, squares = np.int64(0), np.int64(0)
     for k in range(n):
@@ -193,6 +195,17 @@ def describe(aim: Record, n: int) -> None:
     variance = max(np.float64(squares) / n - centre * centre, 1e-9)
     aim["centre"] = centre
     aim["spread"] = math.sqrt(variance)
+    inflation = inflation_of(projections, n, centre, variance)
+    error = math.sqrt(2.0 / (PRIOR_BLOCKS + n // BLOCK_EVENTS))
+    usual = 1.0 + aim["usual"]
+    aim["usual"] += USUAL_RATE * (max(inflation * (1.0 - error), 1.0) - usual)
+    aim["inflation"] = max(inflation, usual)
+    aim["caution"] = max(aim["inflation"] * (1.0 - DOUBT * error), 1.0)
+
+
+@kernel
+def inflation_of(projections: Weights, n: int, centre: float, variance: float) -> float:
+    """How much more the means of blocks, and of stretches of them, vary than those of independent projections would."""
     blocks = n // BLOCK_EVENTS
     recent = np.zeros(STRETCH)  # deviations of the newest blocks of a stretch
     wander, long_wander = 0.0, 0.0
@@ -209,17 +222,13 @@ def describe(aim: Record, n: int) -> None:
                 together += recent[k]
             long_wander += together * together / STRETCH
     scale = BLOCK_EVENTS * variance
-    inflation = (PRIOR_BLOCKS + wander / scale) / (PRIOR_BLOCKS + blocks)
+    inflation: float = (PRIOR_BLOCKS + wander / scale) / (PRIOR_BLOCKS + blocks)
     if blocks > STRETCH:
         # one standard error below the estimate: a few stretches show much by chance alone
         stretches = blocks - STRETCH + 1
         error = math.sqrt(2.0 / (STRETCH_WEIGHT * stretches))
         inflation = max(inflation, long_wander / scale / stretches * (1.0 - error))
-    error = math.sqrt(2.0 / (PRIOR_BLOCKS + blocks))
-    usual = 1.0 + aim["usual"]
-    aim["usual"] += USUAL_RATE * (max(inflation * (1.0 - error), 1.0) - usual)
-    aim["inflation"] = max(inflation, usual)
-    aim["caution"] = max(aim["inflation"] * (1.0 - DOUBT * error), 1.0)
+    return inflation
 
 
 @kernel
@@ -255,9 +264,8 @@ def usual_rank(aim: Record, score: float, v: float) -> float:
 
 @kernel
 def knows_enough(aim: Record) -> bool:
-    """Does an aim in traffic that comes in runs compare with ENOUGH of them, or with all that can be had?"""
-    needed = min(ENOUGH * (aim["inflation"] - 1.0), 0.8 * HISTORY)
-    enough: bool = aim["compared"] >= needed
+    """Is the aim compared with so many projections that all usual runs are among them?"""
+    enough: bool = aim["compared"] >= min(ENOUGH * (aim["inflation"] - 1.0), MOST_NEEDED)
     return enough
 
 
@@ -272,12 +280,13 @@ def pay_outs(aim: Record, projection: int, u: float, v: float, margin: float, lo
     """Write the log pay-outs of the BETS bets on one event.
 
     `margin`: part of a standard deviation that does not count, times the square root of the events compared with. What
-    is compared with is a sample, and an aim that goes its error's way would gain from it for ever.
+    is compared with is a sample, and an aim that goes its error's way would gain from it for ever. In runs (`caution`
+    above 1) the margin grows to WIDE_MARGIN, and the bold bets, which one long run could decide, are divided by the
+    caution as well: all but that on the smallest shift.
     """
     first = clipped(rank_projection(aim, projection, u))
     compared = min(np.float64(aim["compared"]), aim["reference"]["seen"] + 1.0 + PRIOR_SCORES)
-    runs = min(aim["caution"] - 1.0, 1.0)
-    margin += runs * max(MARGIN_IN_RUNS - margin, 0.0)
+    margin += min(aim["caution"] - 1.0, 1.0) * (WIDE_MARGIN - margin)
     score = clipped(usual_rank(aim, first, v)) - margin * math.sqrt(aim["inflation"] / compared)
     score = max(score, -CLIP)
     bold = aim["inflation"] * aim["caution"]

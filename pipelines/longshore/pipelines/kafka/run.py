@@ -14,10 +14,10 @@ from typing import NoReturn
 from kafka.errors import KafkaError
 
 from ..config import Config
-from ..garbage import collect_rarely
 from ..measure import EmbedderError
 from .clients import ClientError, explain
 from .exits import REASONS, USAGE_EXIT
+from .garbage import collect_rarely
 from .settings import Stage
 from .warm import warm_kernels
 from .worker import PARENT, Refusal, Worker, source_topic_ids
