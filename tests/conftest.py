@@ -12,9 +12,9 @@ from hypothesis import settings
 ROOT = Path(__file__).parents[1]
 
 # CI draws the same examples in every run; elsewhere a failure prints the seed and the blob that reproduce it.
-settings.register_profile("longshore", deadline=None, print_blob=True)
-settings.register_profile("longshore-ci", parent=settings.get_profile("longshore"), derandomize=True, database=None)
-settings.load_profile("longshore-ci" if os.environ.get("CI") else "longshore")
+settings.register_profile("leeboard", deadline=None, print_blob=True)
+settings.register_profile("leeboard-ci", parent=settings.get_profile("leeboard"), derandomize=True, database=None)
+settings.load_profile("leeboard-ci" if os.environ.get("CI") else "leeboard")
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory, outside: Callable[..., subpr
     flags = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
     built = outside(sys.executable, "-m", "pip", "wheel", *flags, ROOT)
     assert built.returncode == 0, built.stderr
-    (path,) = folder.glob("longshore-*.whl")
+    (path,) = folder.glob("leeboard-*.whl")
     return path
 
 

@@ -1,6 +1,6 @@
 """Create the ACLs of acls.json: `python deploy/kafka/apply_acls.py --config admin.toml`.
 
-The login of `--config` (and of LONGSHORE__KAFKA__SECURITY__PASSWORD) must be allowed to alter the cluster. ACLs that
+The login of `--config` (and of LEEBOARD__KAFKA__SECURITY__PASSWORD) must be allowed to alter the cluster. ACLs that
 are there already stay; none is ever removed. Other names of topics, another `kafka.app_id`, other principals: change
 a copy of the file and name it with `--acls`.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
-from longshore.pipelines.config import load
-from longshore.pipelines.kafka.clients import python_client
+from leeboard.pipelines.config import load
+from leeboard.pipelines.kafka.clients import python_client
 
 ACLS = Path(__file__).with_name("acls.json")
 
@@ -32,7 +32,7 @@ def acls_of(role: dict[str, Any]) -> Iterator[ACL]:
 
 def main() -> None:
     """Create them and say so. An error of Kafka ends it."""
-    parser = argparse.ArgumentParser(description="Create the ACLs of longshore's roles.")
+    parser = argparse.ArgumentParser(description="Create the ACLs of leeboard's roles.")
     parser.add_argument("--config", type=Path, help="brokers and login of an administrator (TOML)")
     parser.add_argument("--acls", type=Path, default=ACLS, help="default: acls.json beside this file")
     arguments = parser.parse_args()

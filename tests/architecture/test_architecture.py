@@ -20,16 +20,16 @@ ARROWS = {
     "pipelines": {"schemas", "detectors", "pipelines"},
 }
 #: no clock, chance, environment, input or output in here: time and randomness come from the event
-PURE = ("schemas/", "detectors/", "pipelines/longshore/pipelines/watch/")
+PURE = ("schemas/", "detectors/", "pipelines/leeboard/pipelines/watch/")
 #: what two files of theirs do all the same: write the JSON Schema (nothing imports it at run time), and name the cache
 #: of compiled kernels after their sources (at import, before any event)
 EXEMPT = {
-    "schemas/longshore/schemas/generate.py": {
+    "schemas/leeboard/schemas/generate.py": {
         "import pathlib.Path",
         "path.unlink()",
         "(folder / f'{name}.json').write_text()",
     },
-    "detectors/longshore/detectors/jit.py": {"import pathlib.Path", "source.read_bytes()"},
+    "detectors/leeboard/detectors/jit.py": {"import pathlib.Path", "source.read_bytes()"},
 }
 
 IMPURE_MODULES = re.compile(
@@ -73,7 +73,7 @@ def imported(tree: ast.AST, package: str) -> set[str]:
 
 
 def package_of(path: Path) -> str:
-    """`longshore.pipelines.watch` for `pipelines/longshore/pipelines/watch/engine.py`."""
+    """`leeboard.pipelines.watch` for `pipelines/leeboard/pipelines/watch/engine.py`."""
     return ".".join(path.relative_to(ROOT).parts[1:-1])
 
 
@@ -146,25 +146,25 @@ def test_arrows_go_from_pipelines_to_detectors_to_schemas_only(part: str) -> Non
         f"{name_of(path)} imports {name}"
         for path, names in found.items()
         for name in names
-        if name.split(".")[0] == "longshore" and name.split(".")[1] not in ARROWS[part]
+        if name.split(".")[0] == "leeboard" and name.split(".")[1] not in ARROWS[part]
     ]
     assert not wrong
 
 
 def test_schemas_need_only_the_standard_library_and_msgspec() -> None:
     names = {name.split(".")[0] for path in sources("schemas") for name in imported(parsed(path), package_of(path))}
-    assert names - set(sys.stdlib_module_names) == {"longshore", "msgspec"}
+    assert names - set(sys.stdlib_module_names) == {"leeboard", "msgspec"}
 
 
 @pytest.mark.parametrize(
     ("code", "package", "expected"),
     [
         ("import a.b, c", "p", {"a.b", "c"}),
-        ("from longshore import pipelines", "p", {"longshore.pipelines"}),
-        ("from . import x", "longshore.detectors", {"longshore.detectors.x"}),
-        ("def f():\n from .y import z", "longshore.detectors", {"longshore.detectors.y.z"}),
-        ("from ..pipelines import z", "longshore.detectors", {"longshore.pipelines.z"}),
-        ("from ...detectors.base import z", "longshore.pipelines.watch", {"longshore.detectors.base.z"}),
+        ("from leeboard import pipelines", "p", {"leeboard.pipelines"}),
+        ("from . import x", "leeboard.detectors", {"leeboard.detectors.x"}),
+        ("def f():\n from .y import z", "leeboard.detectors", {"leeboard.detectors.y.z"}),
+        ("from ..pipelines import z", "leeboard.detectors", {"leeboard.pipelines.z"}),
+        ("from ...detectors.base import z", "leeboard.pipelines.watch", {"leeboard.detectors.base.z"}),
     ],
 )
 def test_the_arrow_check_resolves_every_form_of_import(code: str, package: str, expected: set[str]) -> None:
@@ -190,7 +190,7 @@ def test_an_exemption_is_needed(name: str) -> None:
 
 def test_the_schema_generator_is_imported_by_nothing_in_the_product() -> None:
     everything = {name for path in sources(*PARTS) for name in imported(parsed(path), package_of(path))}
-    assert not [name for name in everything if name.startswith("longshore.schemas.generate")]
+    assert not [name for name in everything if name.startswith("leeboard.schemas.generate")]
 
 
 @pytest.mark.parametrize(
@@ -223,18 +223,18 @@ def test_the_purity_check_lets_arithmetic_pass() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_longshore_is_a_namespace_that_each_root_shares(part: str) -> None:
-    kept = {path.name for path in (ROOT / part / "longshore").iterdir()} - {"__pycache__"}
+def test_leeboard_is_a_namespace_that_each_root_shares(part: str) -> None:
+    kept = {path.name for path in (ROOT / part / "leeboard").iterdir()} - {"__pycache__"}
     assert kept == {part}, "an __init__.py here would hide the other roots"
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_each_package_is_typed(part: str) -> None:
-    assert (ROOT / part / "longshore" / part / "py.typed").is_file()
+    assert (ROOT / part / "leeboard" / part / "py.typed").is_file()
 
 
 def test_mypy_checks_all_three_roots() -> None:
-    """Given the package `longshore` it would look into the first root only, and say Success."""
+    """Given the package `leeboard` it would look into the first root only, and say Success."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
     assert settings["strict"]
     assert settings["files"] == list(PARTS)
@@ -314,8 +314,8 @@ def test_no_file_names_a_place_of_one_machine() -> None:
         ("--extra-ind" + "ex-url=x", True),
         ("https://my.regis" + "try.example.com/x", True),
         ("https://pypi" + ".example.com/simple", True),
-        ("image: regis" + "try.local:5000/longshore", True),
-        ("https://pypi.org/project/longshore", False),
+        ("image: regis" + "try.local:5000/leeboard", True),
+        ("https://pypi.org/project/leeboard", False),
         ("the /worker and ./wo" + "rk/x and src/wo" + "rk", False),
         ("GET /v1/traces, /tmp/x", False),
     ],

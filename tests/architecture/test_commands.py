@@ -18,7 +18,7 @@ def planned(target: str) -> str:
 
 def test_make_demo_and_make_test_do_what_the_readme_says() -> None:
     demo, test = planned("demo"), planned("test")
-    assert demo.rstrip().endswith("absent/bin/longshore demo")
+    assert demo.rstrip().endswith("absent/bin/leeboard demo")
     for step in ("ruff check", "ruff format --check", "-m mypy", "-m pytest"):
         assert step in test
     for plan in (demo, test):

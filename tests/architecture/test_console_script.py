@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 #: prints where each of the three parts is found
 PLACES = """
-import longshore.schemas as s, longshore.detectors as d, longshore.pipelines as p
+import leeboard.schemas as s, leeboard.detectors as d, leeboard.pipelines as p
 print(*s.__path__, *d.__path__, *p.__path__)
 """
 
@@ -33,7 +33,7 @@ def installed(wheel: Path, new_venv: Callable[..., Path]) -> Path:
 
 
 def check(run: Run, scripts: Path, home: Path) -> None:
-    done = run(scripts / "longshore", "--version")
+    done = run(scripts / "leeboard", "--version")
     assert done.returncode == 0, done.stderr
     assert VERSION in done.stdout
     found = run(scripts / "python", "-c", PLACES)

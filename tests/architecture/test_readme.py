@@ -97,7 +97,7 @@ def run(markdown: str, folder: Path) -> list[str]:
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
         "HOME": str(folder),
         "NO_COLOR": "1",
-        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(Path.home() / ".cache" / "longshore")),
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(Path.home() / ".cache" / "leeboard")),
     }
     wrong: list[str] = []
     for block in blocks(markdown):
@@ -138,7 +138,7 @@ def page(*parts: tuple[str, str, str]) -> str:
 
 def test_blocks_of_one_name_share_a_folder_and_run_in_order(tmp_path: Path) -> None:
     first = ("<!-- run: a -->", "sh", "# a comment\necho 1 > one")
-    second = ("<!-- run: a -->", "console", "$ cat \\\n>   one\n1\n$ python -c 'import longshore.schemas'")
+    second = ("<!-- run: a -->", "console", "$ cat \\\n>   one\n1\n$ python -c 'import leeboard.schemas'")
     assert run(page(first, second), tmp_path) == []
     assert (tmp_path / "a" / "one").read_text() == "1\n"
     assert len(run(page(first, ("<!-- run: b -->", "sh", "cat one")), tmp_path)) == 1

@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from longshore.pipelines.numerics import numerics_tag
+from leeboard.pipelines.numerics import numerics_tag
 
 PAGE = Path(__file__).parents[2] / "docs" / "BENCHMARKS.md"
 #: section -> its title
 SECTIONS = {
     "crossings": "False crossings, and documented changes, against River's detectors",
     "shifts": "Shifts injected into quiet real streams",
-    "incidents": "Real incidents through `longshore replay`",
+    "incidents": "Real incidents through `leeboard replay`",
     "gate": "The page gate over the real streams",
     "notices": "False notices left open",
     "texts": "Changes of texts",

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
-from longshore.pipelines.watch.signals import CATEGORICAL, NUMERIC
-from longshore.schemas import FLAGS, GROUPS, NUMBERS, Observation
+from leeboard.pipelines.watch.signals import CATEGORICAL, NUMERIC
+from leeboard.schemas import FLAGS, GROUPS, NUMBERS, Observation
 from river import drift
 
 OUTPUT_TOKENS = NUMBERS.index("output_tokens")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from longshore.detectors.jit import Floats
+from leeboard.detectors.jit import Floats
 from scipy.signal import lfilter
 from scipy.stats import poisson
 
@@ -131,7 +131,7 @@ def real_rows(views: dict[str, Values], methods: dict[str, Method], seeds: tuple
     ours = judge(views, at_level(1e4), (0,))[2]
     rows = []
     for name, method in methods.items():
-        own = seeds if name.startswith("longshore") else (0,)
+        own = seeds if name.startswith("leeboard") else (0,)
         false, quiet, delays = judge(views, method, own)
         false_outside, quiet_outside, _ = judge(outside, method, own)
         both = [(d, o) for d, o in zip(delays, ours, strict=True) if d is not None and o is not None]
@@ -182,17 +182,17 @@ def section() -> str:
     parts.append(budget_table(views))
     dev = {k: v for k, v in views.items() if v.split == "dev"}
     allowed = judge(dev, at_level(1e4), SEEDS)[0]
-    methods = {f"longshore {a:.0e}": at_level(a) for a in LEVELS} | DEFAULTS | tuned(dev, allowed)
-    head = ["method", "false", "without ServeGen", "changes missed", "delay : longshore 1e4"]
+    methods = {f"leeboard {a:.0e}": at_level(a) for a in LEVELS} | DEFAULTS | tuned(dev, allowed)
+    head = ["method", "false", "without ServeGen", "changes missed", "delay : leeboard 1e4"]
     for split in ("dev", "test"):
         chosen = {k: v for k, v in views.items() if v.split == split}
         parts.append(f"{split} streams ({len(chosen)}); rivals matched to our false alarms at 1e4 on dev\n")
         parts.append(table(head, real_rows(chosen, methods, SEEDS)))
     short = {k: v for k, v in views.items() if v.values.size < KSWIN_EVENTS and not is_draw(k)}
-    fast = {"longshore 1e+04": at_level(1e4), **{f"KSWIN {a:g}": kswin(a) for a in KSWIN_SWEEP[:3]}}
+    fast = {"leeboard 1e+04": at_level(1e4), **{f"KSWIN {a:g}": kswin(a) for a in KSWIN_SWEEP[:3]}}
     parts.append(f"KSWIN, on the {len(short)} short streams outside ServeGen\n")
     parts.append(table(head, real_rows(short, fast, (0,))))
-    parts.append("### Infrastructure series (NAB, TCPD): what longshore is not made for\n")
+    parts.append("### Infrastructure series (NAB, TCPD): what leeboard is not made for\n")
     parts.append(budget_table(series()))
     parts.append(note("Seeds 0, 1, 2 stand for call ids. Delays are geometric means over changes that both found."))
     return "\n".join(parts)

@@ -1,10 +1,10 @@
 """Causes injected into simulated traffic: found, missed, delay, and incidents without a cause."""
 
 import numpy as np
-from longshore.pipelines.config import Config
-from longshore.pipelines.match import Found, find
-from longshore.pipelines.replay import Replay
-from longshore.pipelines.simulate import default_scenario, demo_scenario, simulate, truth
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.match import Found, find
+from leeboard.pipelines.replay import Replay
+from leeboard.pipelines.simulate import default_scenario, demo_scenario, simulate, truth
 
 from .table import note, table
 

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from longshore.detectors import numeric, season
-from longshore.detectors.betting import BETS
-from longshore.detectors.jit import Arena, Floats, Integers, kernel
-from longshore.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
-from longshore.detectors.numeric_detector import ACCEPTED_AFTER
+from leeboard.detectors import numeric, season
+from leeboard.detectors.betting import BETS
+from leeboard.detectors.jit import Arena, Floats, Integers, kernel
+from leeboard.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
+from leeboard.detectors.numeric_detector import ACCEPTED_AFTER
 
 from tests.realdata import Values
 

@@ -5,9 +5,9 @@ from collections import Counter
 from functools import cache
 
 import numpy as np
-from longshore.detectors.vector_scope import CONDITIONAL, SIGNALS, STYLE
-from longshore.detectors.vector_space import FIT_EVENTS
-from longshore.schemas import STYLE as VOCABULARY
+from leeboard.detectors.vector_scope import CONDITIONAL, SIGNALS, STYLE
+from leeboard.detectors.vector_space import FIT_EVENTS
+from leeboard.schemas import STYLE as VOCABULARY
 
 from tests.realdata.text_streams import NULLS, UPDATES, Calls, Maker, update
 from tests.realdata.texts import texts_of

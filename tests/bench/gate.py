@@ -7,11 +7,11 @@ if a page is triggered inside its window.
 from collections.abc import Sequence
 
 import numpy as np
-from longshore.pipelines.config import Config
-from longshore.pipelines.replay import Replay
-from longshore.pipelines.watch.gate import WEEK_MS, Gate, H
-from longshore.pipelines.watch.settings import BudgetSettings
-from longshore.schemas import Alert
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.replay import Replay
+from leeboard.pipelines.watch.gate import WEEK_MS, Gate, H
+from leeboard.pipelines.watch.settings import BudgetSettings
+from leeboard.schemas import Alert
 from msgspec.structs import replace
 
 from tests.realdata import Stream, load, names

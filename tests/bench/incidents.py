@@ -1,8 +1,8 @@
-"""Documented changes through the whole product: `longshore replay` with default settings."""
+"""Documented changes through the whole product: `leeboard replay` with default settings."""
 
-from longshore.pipelines.config import Config
-from longshore.pipelines.replay import Incident, Replay
-from longshore.schemas import ModelCall
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.replay import Incident, Replay
+from leeboard.schemas import ModelCall
 
 from tests.realdata import Stream, load, names
 

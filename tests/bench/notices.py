@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
-from longshore.pipelines.config import Config
-from longshore.pipelines.replay import Replay
-from longshore.pipelines.watch.settings import BudgetSettings
-from longshore.schemas import ModelCall
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.replay import Replay
+from leeboard.pipelines.watch.settings import BudgetSettings
+from leeboard.schemas import ModelCall
 
 from .table import note, table
 

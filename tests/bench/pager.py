@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from longshore.schemas import Page, decode_result
+from leeboard.schemas import Page, decode_result
 from msgspec.structs import replace
 
 from tests.kafka.broker import Broker
@@ -31,7 +31,7 @@ SLOW = 6.0
 BUDGET = "[budget]\npages_per_week = 1e7\ncalls_per_week = 1e11\n"
 #: the intervals of a deployment, not those of the other tests
 INTERVALS = {"session_timeout_s": 15.0, "publish_interval_s": 15.0, "state_interval_s": 60.0}
-KEY = "LONGSHORE__NOTIFY__SINKS__PAGER__ROUTING_KEY"
+KEY = "LEEBOARD__NOTIFY__SINKS__PAGER__ROUTING_KEY"
 
 
 @dataclass
@@ -64,10 +64,10 @@ class Way:
 
 @contextmanager
 def notify(fleet: Fleet, url: str) -> Iterator[None]:
-    """`longshore notify` with one PagerDuty sink."""
+    """`leeboard notify` with one PagerDuty sink."""
     with fleet.config_path.open("a") as file:
         file.write(f'{BUDGET}[notify]\nhttp_port = 0\n[notify.sinks.pager]\ntype = "pagerduty"\nurl = "{url}"\n')
-    command = [sys.executable, "-m", "longshore.pipelines.cli", "notify", "--config", str(fleet.config_path)]
+    command = [sys.executable, "-m", "leeboard.pipelines.cli", "notify", "--config", str(fleet.config_path)]
     with (fleet.folder / "notify.log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, env={**os.environ, KEY: "0" * 32})
     try:

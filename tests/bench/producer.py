@@ -9,15 +9,15 @@ from threading import Event, Thread
 
 import msgspec
 import numpy as np
-from longshore.pipelines.producer import Producer
-from longshore.schemas import ModelCall
+from leeboard.pipelines.producer import Producer
+from leeboard.schemas import ModelCall
 
 from tests.kafka.broker import Broker
 
 from .table import note, table
 
 ROOT = Path(__file__).parents[2]
-TOPIC = "longshore.raw"
+TOPIC = "leeboard.raw"
 #: a call of 300 tokens in and 150 out: 2 KB as JSON
 INPUT, OUTPUT = "How do I reset my password? I have tried twice. " * 25, "Open the settings and choose reset. " * 17
 SECONDS = 20
@@ -130,7 +130,7 @@ def away(name: str, seconds: float, pace: float) -> list[str]:
 def at_exit() -> str:
     """A process that emits and ends."""
     code = f"""
-import time; from longshore.pipelines.kafka.settings import KafkaSettings; from tests.bench.producer import *
+import time; from leeboard.pipelines.kafka.settings import KafkaSettings; from tests.bench.producer import *
 producer = Producer(KafkaSettings(bootstrap_servers=[{{!r}}]))
 for n in range({EXIT_CALLS}): assert producer.emit(a_call(n))
 print(time.time(), flush=True)

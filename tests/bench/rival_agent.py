@@ -12,7 +12,7 @@ import tempfile
 from collections import defaultdict
 
 import faust
-from longshore.schemas import decode_observation
+from leeboard.schemas import decode_observation
 
 from .adwin import Adwins
 
@@ -24,7 +24,7 @@ def main() -> None:
         app_id,
         broker=f"kafka://{bootstrap}",
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="longshore-bench-"),
+        datadir=tempfile.mkdtemp(prefix="leeboard-bench-"),
         web_enabled=False,
         topic_partitions=6,
         topic_replication_factor=1,

@@ -1,4 +1,4 @@
-"""For another Python: embeds texts with sentence-transformers and model2vec, and says how fast. Knows no longshore."""
+"""For another Python: embeds texts with sentence-transformers and model2vec, and says how fast. Knows no leeboard."""
 
 import json
 import sys

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from longshore.detectors.jit import Floats
+from leeboard.detectors.jit import Floats
 
 from tests.realdata import Values
 
@@ -39,8 +39,8 @@ FIRST_LIST = {
 #: shortest quiet part that is used of any other stream
 SHORTEST = 750
 METHODS: dict[str, Method] = {
-    "longshore 1e4": at_level(1e4),
-    "longshore 1e3": at_level(1e3),
+    "leeboard 1e4": at_level(1e4),
+    "leeboard 1e3": at_level(1e3),
     "ADWIN 1e-14": adwin(1e-14),
     "Page-Hinkley 160": page_hinkley(160.0),
 }

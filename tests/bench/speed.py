@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
-from longshore.pipelines.measure import Measurer, MeasureSettings
-from longshore.pipelines.watch.engine import Engine
-from longshore.pipelines.watch.settings import EngineSettings
-from longshore.schemas import ModelCall, Observation
+from leeboard.pipelines.measure import Measurer, MeasureSettings
+from leeboard.pipelines.watch.engine import Engine
+from leeboard.pipelines.watch.settings import EngineSettings
+from leeboard.schemas import ModelCall, Observation
 from river import drift
 
 from tests.realdata import Values
@@ -92,7 +92,7 @@ def detector_rows() -> list[list[str]]:
 
     rival = timed(adwin) / len(few) * 1e6
     rows = []
-    for name, stream in (("longshore, numeric", plain), ("longshore, numeric, given the clock", clock)):
+    for name, stream in (("leeboard, numeric", plain), ("leeboard, numeric, given the clock", clock)):
         own = timed(lambda stream=stream: firings(stream, 1e4)) / EVENTS * 1e6  # type: ignore[misc]
         rows.append([name, f"{own:.2f}", f"{own / rival:.2f}"])
     return [*rows, ["River ADWIN, update in Python", f"{rival:.2f}", "1"]]
@@ -147,7 +147,7 @@ def section() -> str:
     cold, warm, engine = engine_rates(observations)
     rival = rival_rate(observations)
     rows = [
-        [f"longshore engine, batches of {BATCH}, all non-text signals", f"{warm:,.0f}", f"{warm / rival:.1f}"],
+        [f"leeboard engine, batches of {BATCH}, all non-text signals", f"{warm:,.0f}", f"{warm / rival:.1f}"],
         [f"the same, the first {CALLS // 4:,} calls (all scopes new)", f"{cold:,.0f}", f"{cold / rival:.1f}"],
         ["River's ADWIN in a Python loop, the same signals", f"{rival:,.0f}", "1"],
     ]

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cramjam import lz4
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.normalise import Normaliser
-from longshore.pipelines.measure.embed import StaticEmbedder
-from longshore.pipelines.measure.embed.export import export
-from longshore.pipelines.measure.embed.table import read_table
-from longshore.pipelines.measure.text import TextReader
-from longshore.schemas import ModelCall, decode, encode
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.normalise import Normaliser
+from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.embed.export import export
+from leeboard.pipelines.measure.embed.table import read_table
+from leeboard.pipelines.measure.text import TextReader
+from leeboard.schemas import ModelCall, decode, encode
 from scipy.stats import rankdata
 
 from tests.realdata.texts import Side, measured, texts_of
@@ -29,7 +29,7 @@ from .speed import START_MS, timed
 from .table import note, table
 
 #: a Python with sentence-transformers and model2vec, and the folder of all-MiniLM-L6-v2; without them: no rivals
-RIVAL_PYTHON, RIVAL_MODEL = os.environ.get("LONGSHORE_RIVAL_PYTHON"), os.environ.get("LONGSHORE_MINILM")
+RIVAL_PYTHON, RIVAL_MODEL = os.environ.get("LEEBOARD_RIVAL_PYTHON"), os.environ.get("LEEBOARD_MINILM")
 RIVAL_S = 3000.0
 #: tokens of a text -> texts of that length that are timed
 LENGTHS = {20: 2000, 100: 1000, 500: 300}
@@ -181,18 +181,18 @@ def speed_rows() -> tuple[list[list[str]], str]:
         action(texts["20"])
         return {k: len(some) / timed(lambda some=some: action(some)) for k, some in texts.items()}  # type: ignore[misc]
 
-    rates = {"the table, longshore": rates_of(embedder.encode)}
+    rates = {"the table, leeboard": rates_of(embedder.encode)}
     answer = ask_rivals({"texts": texts, "slow": SLOW_TEXTS})
     if answer is not None:
         rates |= answer["rates"]
-    rates["features and style, longshore"] = rates_of(read)
-    first = rates["the table, longshore"]
+    rates["features and style, leeboard"] = rates_of(read)
+    first = rates["the table, leeboard"]
     rows = [
         [name, *(f"{rate[str(k)]:,.0f} ({rate[str(k)] / first[str(k)]:.3g})" for k in LENGTHS)]
         for name, rate in rates.items()
     ]
     if answer is None:
-        return rows, "Rivals are not installed (LONGSHORE_RIVAL_PYTHON, LONGSHORE_MINILM: tests/bench/README.md)."
+        return rows, "Rivals are not installed (LEEBOARD_RIVAL_PYTHON, LEEBOARD_MINILM: tests/bench/README.md)."
     sample = [text for some in texts.values() for text in some[:100]]
     cosine = (embedder.encode(sample) * np.array(answer["vectors"])).sum(axis=1).min()
     return rows, (
@@ -286,7 +286,7 @@ def section() -> str:
             ),
             table(told, auc_rows(minilm_vectors())),
             "### Embedding\n",
-            note("Texts a CPU second on one thread, and in brackets as a multiple of the table in longshore."),
+            note("Texts a CPU second on one thread, and in brackets as a multiple of the table in leeboard."),
             table(["embedder", *(f"{k} tokens" for k in LENGTHS)], speeds),
             note(rivals),
             "### *normalise*\n",

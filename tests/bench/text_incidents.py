@@ -1,14 +1,14 @@
-"""Changes of texts through engine and gate as `longshore replay` runs them, default settings: incidents and pages."""
+"""Changes of texts through engine and gate as `leeboard replay` runs them, default settings: incidents and pages."""
 
 from collections.abc import Iterable
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from longshore.pipelines.watch.engine import Engine
-from longshore.pipelines.watch.gate import Gate
-from longshore.pipelines.watch.settings import EngineSettings
-from longshore.schemas import NUMBERS, Alert, Observation
+from leeboard.pipelines.watch.engine import Engine
+from leeboard.pipelines.watch.gate import Gate
+from leeboard.pipelines.watch.settings import EngineSettings
+from leeboard.schemas import NUMBERS, Alert, Observation
 from msgspec.structs import replace
 
 from tests.pipelines.watch.text_calls import text_calls

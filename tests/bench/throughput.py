@@ -13,11 +13,11 @@ from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.clients import python_client
-from longshore.pipelines.kafka.settings import Stage
-from longshore.pipelines.measure import Measurer
-from longshore.schemas import ModelCall, Observation, encode, encode_observation
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.kafka.settings import Stage
+from leeboard.pipelines.measure import Measurer
+from leeboard.schemas import ModelCall, Observation, encode, encode_observation
 
 from tests.kafka.broker import Broker, die_with_parent
 from tests.kafka.fleet import PARTITIONS, Fleet
@@ -132,8 +132,8 @@ def stage_rows(broker: Broker, folder: Path, observations: Sequence[Observation]
     normalise_rate = rate(own, normalise.process.pid, group, topics.raw[0], raw_calls(RAW_CALLS))
     own.kill()
     rows = [
-        ["longshore watch, all non-text signals, checkpoints on", f"{watch_rate:,.0f}", ""],
-        ["longshore normalise, calls without text", f"{normalise_rate:,.0f}", ""],
+        ["leeboard watch, all non-text signals, checkpoints on", f"{watch_rate:,.0f}", ""],
+        ["leeboard normalise, calls without text", f"{normalise_rate:,.0f}", ""],
     ]
     for mode, kept in RIVALS.items():
         rival = rival_rate(own, mode, measured)
@@ -159,8 +159,8 @@ def text_rows(broker: Broker, folder: Path) -> list[list[str]]:
         rates.append(rate(own, worker.process.pid, kafka.group(stage), topic, records))
         own.kill()
     return [
-        [f"longshore watch, {TEXT_SCOPES} scopes with texts", f"{rates[0]:,.0f}", ""],
-        ["longshore normalise, calls of 100 + 200 tokens", f"{rates[1]:,.0f}", ""],
+        [f"leeboard watch, {TEXT_SCOPES} scopes with texts", f"{rates[0]:,.0f}", ""],
+        ["leeboard normalise, calls of 100 + 200 tokens", f"{rates[1]:,.0f}", ""],
     ]
 
 
@@ -214,7 +214,7 @@ def recovery_row(
 
 def section() -> str:
     """Throughput and recovery."""
-    folder = Path(tempfile.mkdtemp(prefix="longshore-bench-"))
+    folder = Path(tempfile.mkdtemp(prefix="leeboard-bench-"))
     observations = fleet(CALLS)
     try:
         with Broker() as broker:

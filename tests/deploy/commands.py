@@ -1,11 +1,11 @@
-"""Command lines of longshore, wherever deploy and its manual show or run them, parsed by the commands themselves."""
+"""Command lines of leeboard, wherever deploy and its manual show or run them, parsed by the commands themselves."""
 
 import re
 import shlex
 from collections.abc import Iterator
 
 import click
-from longshore.pipelines.cli.commands import cli
+from leeboard.pipelines.cli.commands import cli
 
 from .manifests import containers
 from .places import DEPLOY, DOCS, text_of, yaml_of
@@ -17,7 +17,7 @@ VARIABLE = re.compile(r"\$\{\w+:?-([^}]*)\}")
 def wrong_with(arguments: list[str]) -> str | None:
     """Why a command line would not run; None where it would."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="longshore")
+    context = click.Context(cli, info_name="leeboard")
     while isinstance(command, click.Group):
         if not arguments:
             return "no command"
@@ -38,7 +38,7 @@ def wrong_with(arguments: list[str]) -> str | None:
 def in_compose() -> Iterator[tuple[str, list[str]]]:
     """Of every container of ours."""
     for name, service in yaml_of("compose/compose.yaml")["services"].items():
-        if not service["image"].startswith("longshore:"):
+        if not service["image"].startswith("leeboard:"):
             continue
         command = service["command"]
         if "entrypoint" in service:
@@ -52,7 +52,7 @@ def in_compose() -> Iterator[tuple[str, list[str]]]:
 
 
 def in_kubernetes() -> Iterator[tuple[str, list[str]]]:
-    """Of every container that runs longshore."""
+    """Of every container that runs leeboard."""
     for name, container in containers("base"):
         if "command" not in container:
             yield f"kubernetes {name}", container["args"]
@@ -63,7 +63,7 @@ def in_texts() -> Iterator[tuple[str, list[str]]]:
     files = [path for path in DEPLOY.rglob("*") if path.suffix in (".md", ".yaml", ".yml", ".toml", ".json", ".py")]
     for path in [*files, DOCS / "OPERATIONS.md", DEPLOY / "docker" / "Dockerfile"]:
         text = path.read_text(encoding="utf-8")
-        for found in re.finditer(r"`longshore ([^`\n]+)`|^(?:# +|- )?longshore ([a-z].*)$", text, re.MULTILINE):
+        for found in re.finditer(r"`leeboard ([^`\n]+)`|^(?:# +|- )?leeboard ([a-z].*)$", text, re.MULTILINE):
             line = (found[1] or found[2]).partition("  ")[0].partition(" |")[0]
             if path.suffix == ".md" or found[1]:
                 yield f"{path.name}: {line}", shlex.split(line.removesuffix(" …"))

@@ -34,7 +34,7 @@ def direct(extra: str = "worker") -> Iterator[Requirement]:
             continue
         seen.add(name)
         for requirement in extras[name]:
-            if canonicalize_name(requirement.name) == "longshore":
+            if canonicalize_name(requirement.name) == "leeboard":
                 waiting += requirement.extras
             else:
                 yield requirement

@@ -18,7 +18,7 @@ from kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
-from longshore.pipelines.config import Config, load
+from leeboard.pipelines.config import Config, load
 
 from tests.kafka.broker import Broker
 from tests.kafka.fleet import WorkerProcess
@@ -151,9 +151,9 @@ class Secure:
                 worker.process.kill()
                 worker.wait()
 
-    def longshore(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command of longshore."""
-        command = [sys.executable, "-m", "longshore.pipelines.cli", *arguments]
+    def leeboard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of leeboard."""
+        command = [sys.executable, "-m", "leeboard.pipelines.cli", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -166,6 +166,6 @@ def prepare(broker: Broker, folder: Path) -> Secure:
         [sys.executable, str(SCRIPT), "--config", str(admin)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    applied = secure.longshore("topics", "apply", "--config", str(secure.config_file(user_of("operator"))))
+    applied = secure.leeboard("topics", "apply", "--config", str(secure.config_file(user_of("operator"))))
     assert applied.returncode == 0, applied.stdout + applied.stderr
     return secure

@@ -1,4 +1,4 @@
-"""Every command of longshore that deploy runs or shows exists, with its options."""
+"""Every command of leeboard that deploy runs or shows exists, with its options."""
 
 import pytest
 

@@ -8,10 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
-from longshore.pipelines.config import load
-from longshore.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
-from longshore.pipelines.kafka.run import STOP_S
-from longshore.pipelines.kafka.topics import plans
+from leeboard.pipelines.config import load
+from leeboard.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
+from leeboard.pipelines.kafka.run import STOP_S
+from leeboard.pipelines.kafka.topics import plans
 
 from .places import DEPLOY, yaml_of
 from .roles import Secure
@@ -70,7 +70,7 @@ def test_a_worker_has_time_to_stop_is_started_again_and_waits_for_its_topics() -
 
 
 def test_own_containers_have_no_privileges() -> None:
-    own = [service for service in services().values() if service["image"].startswith("longshore:")]
+    own = [service for service in services().values() if service["image"].startswith("leeboard:")]
     assert len(own) == 6
     for service in own:
         assert service["cap_drop"] == ["ALL"]
@@ -88,11 +88,11 @@ def test_the_demo_waits_to_be_asked_for() -> None:
 
 def test_configuration_and_environment_are_real_and_fit_one_node() -> None:
     for service in services().values():
-        if service["image"].startswith("longshore:"):
-            config = load(FOLDER / "longshore.toml", service.get("environment", {}))
+        if service["image"].startswith("leeboard:"):
+            config = load(FOLDER / "leeboard.toml", service.get("environment", {}))
             assert config.kafka.replication_factor == 1
             assert config.kafka.bootstrap_servers == ["kafka:9092"]
-    hosts = {load(FOLDER / "longshore.toml", worker["environment"]).kafka.http_host for worker in workers().values()}
+    hosts = {load(FOLDER / "leeboard.toml", worker["environment"]).kafka.http_host for worker in workers().values()}
     assert hosts == {"0.0.0.0"}, "Prometheus asks from another container"
 
 
@@ -100,7 +100,7 @@ def test_prometheus_asks_the_services_at_the_port_of_their_configuration() -> No
     [job] = yaml_of("compose/prometheus.yml")["scrape_configs"]
     [found] = job["dns_sd_configs"]
     assert set(found["names"]) == set(workers())
-    assert found["port"] == load(FOLDER / "longshore.toml", {}).kafka.http_port
+    assert found["port"] == load(FOLDER / "leeboard.toml", {}).kafka.http_port
 
 
 def test_what_is_mounted_exists() -> None:
@@ -133,4 +133,4 @@ def test_the_brokers_settings_are_known_to_a_broker(secure: Secure) -> None:
 @pytest.mark.parametrize("setting", ["OFFSETS_TOPIC_REPLICATION_FACTOR", "TRANSACTION_STATE_LOG_REPLICATION_FACTOR"])
 def test_one_node_holds_what_it_is_asked_to(setting: str) -> None:
     assert services()["kafka"]["environment"][f"KAFKA_{setting}"] == "1"
-    assert plans(load(FOLDER / "longshore.toml", {}).kafka)
+    assert plans(load(FOLDER / "leeboard.toml", {}).kafka)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from longshore.pipelines.config import Config
+from leeboard.pipelines.config import Config
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -44,8 +44,8 @@ def test_the_base_is_pinned_by_tag_and_digest_and_the_same_in_every_stage() -> N
 
 def test_the_images_of_compose_are_pinned_by_tag_and_digest() -> None:
     images = {service["image"] for service in yaml_of("compose/compose.yaml")["services"].values()}
-    own = {image for image in images if image.startswith("longshore:")}
-    assert own == {f"longshore:{version('longshore')}"}
+    own = {image for image in images if image.startswith("leeboard:")}
+    assert own == {f"leeboard:{version('leeboard')}"}
     assert all(PINNED.fullmatch(image) for image in images - own)
 
 
@@ -76,11 +76,11 @@ def test_the_kernels_are_compiled_by_code_that_exists() -> None:
     assert callable(names["warm_kernels"]) and names["Config"] is Config
 
 
-def test_the_image_is_asked_whether_it_lives_and_starts_longshore() -> None:
+def test_the_image_is_asked_whether_it_lives_and_starts_leeboard() -> None:
     [check] = arguments("HEALTHCHECK")
     assert "/livez" in check
     assert f"'{Config().kafka.http_port}'" in check
-    assert arguments("ENTRYPOINT") == ['["longshore"]']
+    assert arguments("ENTRYPOINT") == ['["leeboard"]']
 
 
 def test_what_is_copied_exists_and_is_let_through() -> None:

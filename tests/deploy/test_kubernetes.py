@@ -8,12 +8,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from longshore.pipelines.config import Config, load
-from longshore.pipelines.kafka.health import STUCK_S
-from longshore.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
-from longshore.pipelines.kafka.run import STOP_S
-from longshore.pipelines.kafka.settings import Stage
-from longshore.pipelines.kafka.stage_topics import topics_of
+from leeboard.pipelines.config import Config, load
+from leeboard.pipelines.kafka.health import STUCK_S
+from leeboard.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
+from leeboard.pipelines.kafka.run import STOP_S
+from leeboard.pipelines.kafka.settings import Stage
+from leeboard.pipelines.kafka.stage_topics import topics_of
 
 from .manifests import KUBERNETES, containers, environment, kustomization, pods, resources
 from .roles import user_of
@@ -22,8 +22,8 @@ from .roles import user_of
 VERSIONS = ("1.31", "1.37")
 CRDS = ("ScaledObject", "TriggerAuthentication", "ServiceMonitor")
 FOLDERS = ("base", "monitoring", "autoscaling", "overlays/production")
-TOMLS = {folder: KUBERNETES / folder / "longshore.toml" for folder in ("base", "overlays/production")}
-STAGES: dict[str, Stage] = {"longshore-normalise": "normalise", "longshore-watch": "watch", "longshore-gate": "gate"}
+TOMLS = {folder: KUBERNETES / folder / "leeboard.toml" for folder in ("base", "overlays/production")}
+STAGES: dict[str, Stage] = {"leeboard-normalise": "normalise", "leeboard-watch": "watch", "leeboard-gate": "gate"}
 MIB = 1 << 20
 
 
@@ -54,7 +54,7 @@ def test_the_cluster_would_take_every_resource(version: str) -> None:
 
 
 def test_a_wrong_field_is_found() -> None:
-    wrong = named("StatefulSet", "longshore-watch")
+    wrong = named("StatefulSet", "leeboard-watch")
     wrong["spec"]["replica"] = 3
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
@@ -82,10 +82,10 @@ def test_kustomize_builds_it(folder: str) -> None:
     built = [one for one in yaml.safe_load_all(done.stdout) if one["kind"] != "ConfigMap"]
     assert len(built) == len(resources(folder))
     if folder == "overlays/production":
-        assert {one["metadata"]["namespace"] for one in built} == {"longshore"}
-        scaled = [one for one in built if one["metadata"]["name"] in ("longshore-watch", "longshore-normalise")]
+        assert {one["metadata"]["namespace"] for one in built} == {"leeboard"}
+        scaled = [one for one in built if one["metadata"]["name"] in ("leeboard-watch", "leeboard-normalise")]
         assert not [one for one in scaled if one["kind"] in ("StatefulSet", "Deployment") and "replicas" in one["spec"]]
-        assert done.stdout.count("image: ghcr.io/example/longshore:0.1.0") == 10
+        assert done.stdout.count("image: ghcr.io/example/leeboard:0.1.0") == 10
 
 
 def test_pods_and_containers_have_no_more_rights_than_they_need() -> None:
@@ -110,9 +110,9 @@ def test_what_has_to_be_writable_is() -> None:
         empty = {volume["name"] for volume in pod["spec"]["volumes"] if "emptyDir" in volume}
         [first], [main] = pod["spec"]["initContainers"], pod["spec"]["containers"]
         mounts = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
-        assert {mounts["/var/cache/longshore"], mounts["/tmp"]} == empty
-        assert first["command"] == ["cp", "-r", "/var/cache/longshore/.", "/cache/"]
-        assert first["volumeMounts"] == [{"name": mounts["/var/cache/longshore"], "mountPath": "/cache"}]
+        assert {mounts["/var/cache/leeboard"], mounts["/tmp"]} == empty
+        assert first["command"] == ["cp", "-r", "/var/cache/leeboard/.", "/cache/"]
+        assert first["volumeMounts"] == [{"name": mounts["/var/cache/leeboard"], "mountPath": "/cache"}]
         assert not any("persistentVolumeClaim" in volume for volume in pod["spec"]["volumes"])
 
 
@@ -127,30 +127,30 @@ def test_every_container_says_what_it_needs_and_may_use() -> None:
 
 def test_the_memory_of_watch_holds_the_scopes_that_it_may_have() -> None:
     """340 MB after the start, 100 KB a busy scope, two fetches of 4 MB a partition."""
-    config = config_of("longshore-watch")
-    limit = int(main_container("longshore-watch")["resources"]["limits"]["memory"].removesuffix("Mi"))
+    config = config_of("leeboard-watch")
+    limit = int(main_container("leeboard-watch")["resources"]["limits"]["memory"].removesuffix("Mi"))
     assert 340 + config.watch.max_scopes * 100 / 1024 + 8 * config.kafka.partitions < limit
 
 
 def test_watch_is_a_static_member_without_a_volume() -> None:
-    watch = named("StatefulSet", "longshore-watch")
+    watch = named("StatefulSet", "leeboard-watch")
     assert watch["spec"]["podManagementPolicy"] == "Parallel"
     assert "volumeClaimTemplates" not in watch["spec"]
     assert named("Service", watch["spec"]["serviceName"])["spec"]["clusterIP"] == "None"
-    variables = {variable["name"]: variable for variable in main_container("longshore-watch")["env"]}
+    variables = {variable["name"]: variable for variable in main_container("leeboard-watch")["env"]}
     assert variables["POD_NAME"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-    assert variables["LONGSHORE__KAFKA__INSTANCE_ID"]["value"] == "watch-$(POD_NAME)"
-    assert config_of("longshore-watch").kafka.instance_id == "watch-10.0.0.7"
+    assert variables["LEEBOARD__KAFKA__INSTANCE_ID"]["value"] == "watch-$(POD_NAME)"
+    assert config_of("leeboard-watch").kafka.instance_id == "watch-10.0.0.7"
 
 
 def test_pods_without_stable_names_are_no_static_members() -> None:
     """Their old names would keep partitions until the session ends."""
-    assert config_of("longshore-normalise").kafka.instance_id is None
-    assert config_of("longshore-gate").kafka.instance_id is None
+    assert config_of("leeboard-normalise").kafka.instance_id is None
+    assert config_of("leeboard-gate").kafka.instance_id is None
 
 
 def test_there_is_one_gate_and_never_two_at_a_time() -> None:
-    gate = named("Deployment", "longshore-gate")["spec"]
+    gate = named("Deployment", "leeboard-gate")["spec"]
     assert (gate["replicas"], gate["strategy"]) == (1, {"type": "Recreate"})
 
 
@@ -161,12 +161,12 @@ def test_a_worker_has_time_to_stop(name: str) -> None:
 
 
 def test_probes_ask_where_the_configuration_serves() -> None:
-    for name in [*STAGES, "longshore-notify"]:
+    for name in [*STAGES, "leeboard-notify"]:
         container = main_container(name)
         [port] = container["ports"]
-        section = "NOTIFY" if name == "longshore-notify" else "KAFKA"
+        section = "NOTIFY" if name == "leeboard-notify" else "KAFKA"
         variables = {variable["name"]: variable for variable in container["env"]}
-        host = variables[f"LONGSHORE__{section}__HTTP_HOST"]
+        host = variables[f"LEEBOARD__{section}__HTTP_HOST"]
         assert host["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}, "loopback is not asked by probes"
         expected = config_of(name).kafka.http_port if name in STAGES else 9474
         assert (port["name"], port["containerPort"]) == ("metrics", expected)
@@ -199,7 +199,7 @@ def test_secrets_come_as_files_and_the_configuration_finds_them() -> None:
 @pytest.mark.parametrize("folder", TOMLS)
 def test_every_pod_logs_in_as_its_role(folder: str) -> None:
     for name in pods("base"):
-        role = {"longshore-topics": "operator"}.get(name, name.removeprefix("longshore-"))
+        role = {"leeboard-topics": "operator"}.get(name, name.removeprefix("leeboard-"))
         security = config_of(name, folder).kafka.security
         assert security.username == user_of(role)
         assert security.protocol == "SASL_SSL"
@@ -207,23 +207,23 @@ def test_every_pod_logs_in_as_its_role(folder: str) -> None:
 
 
 def test_only_normalise_holds_the_key_of_the_hashes() -> None:
-    assert [name for name in pods("base") if config_of(name).privacy.key_file] == ["longshore-normalise"]
+    assert [name for name in pods("base") if config_of(name).privacy.key_file] == ["leeboard-normalise"]
 
 
 def test_production_keeps_three_copies_and_the_trial_one() -> None:
-    assert config_of("longshore-watch").kafka.replication_factor == 1
-    assert config_of("longshore-watch", "overlays/production").kafka.replication_factor == 3
+    assert config_of("leeboard-watch").kafka.replication_factor == 1
+    assert config_of("leeboard-watch", "overlays/production").kafka.replication_factor == 3
 
 
 def test_the_configuration_reaches_the_pods() -> None:
     for folder in TOMLS:
         [generated] = kustomization(folder)["configMapGenerator"]
-        assert (generated["name"], generated["files"]) == ("longshore", ["longshore.toml"])
+        assert (generated["name"], generated["files"]) == ("leeboard", ["leeboard.toml"])
     for name, container in containers("base"):
         if "args" in container:
             path = container["args"][container["args"].index("--config") + 1]
             mount = next(mount for mount in container["volumeMounts"] if mount["mountPath"] == path)
-            assert mount["subPath"] == "longshore.toml", name
+            assert mount["subPath"] == "leeboard.toml", name
 
 
 def selected(selector: dict[str, str]) -> set[str]:
@@ -237,32 +237,32 @@ def test_selectors_find_what_they_are_for() -> None:
             assert selected(spec["selector"]["matchLabels"]) == {name}
         if one["kind"] == "NetworkPolicy":
             assert selected(spec["podSelector"]["matchLabels"]) == ({name} & set(pods("base")) or set(pods("base")))
-    assert selected(named("Service", "longshore")["spec"]["selector"]) == set(STAGES)
-    assert selected(named("Service", "longshore-notify")["spec"]["selector"]) == {"longshore-notify"}
+    assert selected(named("Service", "leeboard")["spec"]["selector"]) == set(STAGES)
+    assert selected(named("Service", "leeboard-notify")["spec"]["selector"]) == {"leeboard-notify"}
 
 
 def test_nobody_but_notify_may_reach_the_outside() -> None:
     policies = {one["metadata"]["name"]: one["spec"] for one in all_of("NetworkPolicy")}
-    everybody = policies["longshore"]
+    everybody = policies["leeboard"]
     assert everybody["policyTypes"] == ["Ingress", "Egress"]
     assert not [peer for rule in everybody["egress"] for peer in rule["to"] if "ipBlock" in peer]
     ports = {port["port"] for rule in everybody["egress"] for port in rule["ports"]}
-    brokers = {int(server.rpartition(":")[2]) for server in config_of("longshore-watch").kafka.bootstrap_servers}
+    brokers = {int(server.rpartition(":")[2]) for server in config_of("leeboard-watch").kafka.bootstrap_servers}
     assert ports == {53} | brokers
     [into] = everybody["ingress"]
     assert [port["port"] for port in into["ports"]] == ["metrics"]
-    assert any("ipBlock" in peer for rule in policies["longshore-notify"]["egress"] for peer in rule["to"])
+    assert any("ipBlock" in peer for rule in policies["leeboard-notify"]["egress"] for peer in rule["to"])
 
 
 def test_drains_take_one_pod_at_a_time_and_are_never_blocked() -> None:
     budgets = {one["metadata"]["name"]: one["spec"] for one in all_of("PodDisruptionBudget")}
-    assert set(budgets) == {"longshore-normalise", "longshore-watch"}
+    assert set(budgets) == {"leeboard-normalise", "leeboard-watch"}
     assert all(spec["maxUnavailable"] == 1 for spec in budgets.values())
 
 
 def test_scaling_follows_the_groups_and_knows_their_limits() -> None:
     found = {one["spec"]["scaleTargetRef"]["name"]: one["spec"] for one in all_of("ScaledObject", "autoscaling")}
-    assert set(found) == {"longshore-normalise", "longshore-watch"}
+    assert set(found) == {"leeboard-normalise", "leeboard-watch"}
     for name, spec in found.items():
         target, config = spec["scaleTargetRef"], config_of(name)
         assert named(target["kind"], name)
@@ -287,6 +287,6 @@ def test_the_monitor_finds_both_services() -> None:
     [monitor] = all_of("ServiceMonitor", "monitoring")
     wanted = monitor["spec"]["selector"]["matchLabels"]
     services = [one for one in all_of("Service") if wanted.items() <= one["metadata"]["labels"].items()]
-    assert {one["metadata"]["name"] for one in services} == {"longshore", "longshore-notify"}
+    assert {one["metadata"]["name"] for one in services} == {"leeboard", "leeboard-notify"}
     [endpoint] = monitor["spec"]["endpoints"]
     assert all(port["name"] == endpoint["port"] for one in services for port in one["spec"]["ports"])

@@ -13,9 +13,9 @@ from .known import all_series
 from .places import DEPLOY, DOCS, json_of, yaml_of
 
 RULES = ("prometheus/rules.yaml", "prometheus/rules-kubernetes.yaml")
-DASHBOARD = "grafana/longshore.json"
+DASHBOARD = "grafana/leeboard.json"
 #: variables of the dashboard, and what Grafana itself puts in
-VARIABLES = {"$job": "longshore", "$__rate_interval": "5m"}
+VARIABLES = {"$job": "leeboard", "$__rate_interval": "5m"}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -96,14 +96,14 @@ def test_a_query_names_only_metrics_and_labels_that_exist(where: str) -> None:
 @pytest.mark.parametrize(
     ("query", "wrong"),
     [
-        ("longshore_records_total", []),
-        ("longshore_records", ["no metric longshore_records"]),
-        ("sum by (reason) (rate(longshore_dead_letters_total[5m]))", []),
-        ("sum by (reason) (rate(longshore_records_total[5m]))", ["no label reason"]),
-        ('longshore_scopes{tenant="a"}', ["longshore_scopes has no label tenant"]),
-        ("longshore_scopes * on (reason) longshore_scopes", ["no label reason"]),
-        ("histogram_quantile(0.9, sum by (le) (rate(longshore_restore_seconds_bucket[5m])))", []),
-        ("sum by (le) (rate(longshore_restore_seconds_sum[5m]))", ["no label le"]),
+        ("leeboard_records_total", []),
+        ("leeboard_records", ["no metric leeboard_records"]),
+        ("sum by (reason) (rate(leeboard_dead_letters_total[5m]))", []),
+        ("sum by (reason) (rate(leeboard_records_total[5m]))", ["no label reason"]),
+        ('leeboard_scopes{tenant="a"}', ["leeboard_scopes has no label tenant"]),
+        ("leeboard_scopes * on (reason) leeboard_scopes", ["no label reason"]),
+        ("histogram_quantile(0.9, sum by (le) (rate(leeboard_restore_seconds_bucket[5m])))", []),
+        ("sum by (le) (rate(leeboard_restore_seconds_sum[5m]))", ["no label le"]),
     ],
 )
 def test_the_check_of_queries_finds_what_it_is_for(query: str, wrong: list[str]) -> None:
@@ -141,7 +141,7 @@ def test_a_rule_has_all_that_an_operator_needs() -> None:
 
 def test_every_alert_has_its_runbook_and_no_runbook_is_left_over() -> None:
     manual = (DOCS / "OPERATIONS.md").read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (Longshore\w+)$", manual, re.MULTILINE)
+    headings = re.findall(r"^#+ (Leeboard\w+)$", manual, re.MULTILINE)
     assert sorted(headings) == sorted(rule["alert"] for rule in rules())
 
 
@@ -167,7 +167,7 @@ def test_scrape_configurations_name_the_jobs_that_rules_expect() -> None:
     for name in ("prometheus/prometheus.yml", "compose/prometheus.yml"):
         found = yaml_of(name)
         assert set(found) <= {"global", "rule_files", "alerting", "scrape_configs"}
-        assert {job["job_name"] for job in found["scrape_configs"]} <= {"longshore", "longshore-notify"}
+        assert {job["job_name"] for job in found["scrape_configs"]} <= {"leeboard", "leeboard-notify"}
         assert [file.rpartition("/")[2] for file in found["rule_files"]] == ["rules.yaml"]
 
 
@@ -192,6 +192,6 @@ def test_the_dashboard_asks_for_its_data_source_and_fits_its_grid() -> None:
 def test_provisioning_leads_to_the_dashboard() -> None:
     [source] = yaml_of("grafana/provisioning/datasources/prometheus.yaml")["datasources"]
     assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
-    [provider] = yaml_of("grafana/provisioning/dashboards/longshore.yaml")["providers"]
+    [provider] = yaml_of("grafana/provisioning/dashboards/leeboard.yaml")["providers"]
     mounts = [volume.split(":")[1] for volume in yaml_of("compose/compose.yaml")["services"]["grafana"]["volumes"]]
-    assert f"{provider['options']['path']}/longshore.json" in mounts
+    assert f"{provider['options']['path']}/leeboard.json" in mounts

@@ -2,9 +2,9 @@
 
 import re
 
-from longshore.pipelines.kafka import exits
-from longshore.pipelines.kafka.acl import HOW_TO_SKIP
-from longshore.pipelines.kafka.settings import KafkaSettings, TopicSettings
+from leeboard.pipelines.kafka import exits
+from leeboard.pipelines.kafka.acl import HOW_TO_SKIP
+from leeboard.pipelines.kafka.settings import KafkaSettings, TopicSettings
 
 from .known import documented_names
 from .places import DOCS, json_of, text_of
@@ -21,7 +21,7 @@ def section(title: str) -> str:
 
 
 def test_every_metric_is_explained_and_no_other() -> None:
-    rows = re.findall(r"^\| `(longshore_\w+)` \| (.+?) \|", section("Metrics"), re.MULTILINE)
+    rows = re.findall(r"^\| `(leeboard_\w+)` \| (.+?) \|", section("Metrics"), re.MULTILINE)
     names = [name for name, _ in rows]
     assert len(names) == len(set(names))
     assert set(names) == documented_names()
@@ -32,7 +32,7 @@ def test_labels_of_metrics_are_those_that_the_table_names() -> None:
 
     series = exported()
     for row in section("Metrics").splitlines():
-        name = re.match(r"\| `(longshore_\w+)`", row)
+        name = re.match(r"\| `(leeboard_\w+)`", row)
         if name:
             labels = series.get(name[1], series.get(f"{name[1]}_bucket", set())) - {"stage", "le"}
             named = re.search(r"labels? ((`\w+`(, )?)+)", row)
@@ -68,7 +68,7 @@ def test_keys_that_are_named_exist() -> None:
 def test_topics_that_are_named_exist() -> None:
     topics = TopicSettings()
     known = {topics.raw[0], topics.calls, topics.state, topics.control, topics.alerts, topics.pages}
-    assert set(re.findall(r"`(longshore\.[a-z-]+)`", MANUAL)) <= known
+    assert set(re.findall(r"`(leeboard\.[a-z-]+)`", MANUAL)) <= known
 
 
 def test_the_table_of_rights_is_the_one_that_programs_read() -> None:

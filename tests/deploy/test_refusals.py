@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from kafka.admin import ACL, ACLFilter
 from kafka.errors import InvalidReplicationFactorError, KafkaTimeoutError, TopicAlreadyExistsError
-from longshore.pipelines.config import load
-from longshore.pipelines.kafka.clients import ClientError, aiokafka_client, explain
-from longshore.pipelines.kafka.settings import KafkaSettings, SecuritySettings
-from longshore.pipelines.kafka.worker import Refusal, source_topic_ids
+from leeboard.pipelines.config import load
+from leeboard.pipelines.kafka.clients import ClientError, aiokafka_client, explain
+from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
+from leeboard.pipelines.kafka.worker import Refusal, source_topic_ids
 
 from tests.kafka.broker import free_ports, make_certificate
 
@@ -40,7 +40,7 @@ def test_a_worker_that_must_not_start_ends_with_2_and_says_what_to_do(secure: Se
     user = "watch-who-lacks"
     secure.add_users([user])
     secure.allow([right.acl(user) for right in rights_in("watch") if right.resource != "group"])
-    lacks = f"User:{user} lacks READ on group longshore-watch: add an ACL .deploy/kafka/acls.md"
+    lacks = f"User:{user} lacks READ on group leeboard-watch: add an ACL .deploy/kafka/acls.md"
     started.append((secure.worker("watch", secure.config_file(user)), lacks))
     for worker, wanted in started:
         code = worker.wait()
@@ -83,15 +83,15 @@ def test_a_control_topic_that_nobody_guards_is_refused_with_the_remedy(secure: S
 
 
 def test_an_acl_that_lets_telemetry_into_the_control_topic_is_refused(secure: Secure) -> None:
-    wide = Right("topic", "longshore.", "prefixed", "WRITE").acl(user_of("telemetry"))
+    wide = Right("topic", "leeboard.", "prefixed", "WRITE").acl(user_of("telemetry"))
     secure.allow([wide])
-    soon(secure, f"an ACL for many topics lets User:{user_of('telemetry')} write to longshore.control: narrow it, .*")
+    soon(secure, f"an ACL for many topics lets User:{user_of('telemetry')} write to leeboard.control: narrow it, .*")
     remove(secure, wide)
     soon(secure, "")
 
 
 def test_the_operators_check_finds_nothing(secure: Secure) -> None:
-    done = secure.longshore("topics", "check", "--config", str(secure.config_file(user_of("operator"))))
+    done = secure.leeboard("topics", "check", "--config", str(secure.config_file(user_of("operator"))))
     assert (done.returncode, done.stdout) == (0, "all topics are as they must be\n"), done.stderr
 
 
@@ -103,7 +103,7 @@ def explained(settings: KafkaSettings) -> str:
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"password": "wrong"}, "refuses the login of longshore-watch: check kafka.security.username"),
+        ({"password": "wrong"}, "refuses the login of leeboard-watch: check kafka.security.username"),
         ({"security": {"mechanism": "PLAIN"}}, "does not know kafka.security.mechanism = PLAIN"),
         ({"security": {"protocol": "SASL_PLAINTEXT"}}, "kafka.security.protocol = SASL_PLAINTEXT may not be"),
         ({"security": {"ca_file": None}}, "does not pass with the authorities of the system"),
@@ -137,7 +137,7 @@ def test_a_server_that_says_nothing_is_told_from_one_that_is_not_there() -> None
     [
         (ClientError("kafka.security: certificates cannot be read"), "^kafka.security: certificates cannot be read$"),
         (InvalidReplicationFactorError(), "too few brokers for kafka.replication_factor = 3"),
-        (TopicAlreadyExistsError("longshore.raw"), "answer: .*longshore.raw"),
+        (TopicAlreadyExistsError("leeboard.raw"), "answer: .*leeboard.raw"),
     ],
 )
 def test_an_answer_of_the_brokers_is_not_called_silence(error: Exception, wanted: str) -> None:
@@ -148,5 +148,5 @@ def test_an_answer_of_the_brokers_is_not_called_silence(error: Exception, wanted
 
 def test_a_login_without_a_password_is_refused_before_anything_is_sent() -> None:
     security = SecuritySettings(protocol="SASL_SSL", username="watch")
-    with pytest.raises(ClientError, match="LONGSHORE__KAFKA__SECURITY__PASSWORD or password_file"):
+    with pytest.raises(ClientError, match="LEEBOARD__KAFKA__SECURITY__PASSWORD or password_file"):
         aiokafka_client(KafkaSettings(security=security))

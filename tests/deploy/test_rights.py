@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner
 from kafka import KafkaProducer
 from kafka.errors import TopicAuthorizationFailedError
-from longshore.pipelines.cli.commands import cli
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.clients import python_client
-from longshore.pipelines.kafka.settings import KafkaSettings, Stage
-from longshore.pipelines.kafka.stage_topics import rights_of
-from longshore.pipelines.kafka.warm import warm_kernels
-from longshore.pipelines.kafka.worker import Refusal, source_topic_ids
-from longshore.schemas import Deploy, encode
+from leeboard.pipelines.cli.commands import cli
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.kafka.settings import KafkaSettings, Stage
+from leeboard.pipelines.kafka.stage_topics import rights_of
+from leeboard.pipelines.kafka.warm import warm_kernels
+from leeboard.pipelines.kafka.worker import Refusal, source_topic_ids
+from leeboard.schemas import Deploy, encode
 
 from tests.kafka.fleet import Fleet, WorkerProcess
 from tests.pipelines.watch.streams import Traffic
@@ -180,7 +180,7 @@ def test_a_member_that_left_for_good_can_be_removed_by_the_operator(secure: Secu
         secure.broker.tls_bootstrap,
     ]
     command += [*login, "-C", f"ssl_cafile={secure.broker.ca_file}", "groups", "remove-members"]
-    command += ["--group-id", "longshore-watch", "--group-instance-id", "watch-longshore-watch-9"]
+    command += ["--group-id", "leeboard-watch", "--group-instance-id", "watch-leeboard-watch-9"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert "AuthorizationFailed" not in done.stdout + done.stderr
     assert "UnknownMemberId" in done.stdout + done.stderr

@@ -5,11 +5,11 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from longshore.detectors import categorical, numeric
-from longshore.detectors.betting import BETS
-from longshore.detectors.jit import kernel
-from longshore.detectors.lifecycle import FIRED, NEXT, QUIET, RETURNED, accept
-from longshore.detectors.numeric_detector import ACCEPTED_AFTER
+from leeboard.detectors import categorical, numeric
+from leeboard.detectors.betting import BETS
+from leeboard.detectors.jit import kernel
+from leeboard.detectors.lifecycle import FIRED, NEXT, QUIET, RETURNED, accept
+from leeboard.detectors.numeric_detector import ACCEPTED_AFTER
 from scipy import stats
 
 Floats: TypeAlias = npt.NDArray[np.float64]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.detectors import betting, categorical
-from longshore.detectors.betting import BETS, CLIP, CONTAMINATIONS, LOCATIONS, QUADRATIC, SPREADS, STAKES, STEPS
-from longshore.detectors.jit import kernel
+from leeboard.detectors import betting, categorical
+from leeboard.detectors.betting import BETS, CLIP, CONTAMINATIONS, LOCATIONS, QUADRATIC, SPREADS, STAKES, STEPS
+from leeboard.detectors.jit import kernel
 from scipy import special
 
 from tests.detectors.streams import Floats, poisson_limit

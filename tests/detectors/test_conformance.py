@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-import longshore.detectors
+import leeboard.detectors
 import numpy as np
 import pytest
-from longshore.detectors import (
+from leeboard.detectors import (
     BinaryDetector,
     CategoricalDetector,
     ChangeTime,
@@ -25,8 +25,8 @@ from longshore.detectors import (
     NumericDetector,
     Uniforms,
 )
-from longshore.detectors.base import Value
-from longshore.detectors.river import RiverDetector
+from leeboard.detectors.base import Value
+from leeboard.detectors.river import RiverDetector
 
 from tests.detectors.streams import poisson_limit
 
@@ -162,8 +162,8 @@ def run(detector: Detector, stream: list[Event]) -> list[tuple[Evidence | None, 
 
 
 def modules() -> list[ModuleType]:
-    found = pkgutil.walk_packages(longshore.detectors.__path__, "longshore.detectors.")
-    return [longshore.detectors, *(importlib.import_module(each.name) for each in found)]
+    found = pkgutil.walk_packages(leeboard.detectors.__path__, "leeboard.detectors.")
+    return [leeboard.detectors, *(importlib.import_module(each.name) for each in found)]
 
 
 def discovered() -> set[type]:

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.detectors import dependence, ranks
-from longshore.detectors.betting import BETS, CLIP
-from longshore.detectors.dependence import BLOCK_EVENTS, LAG, LEVELS, SCALES, WANDER, WHITENER
-from longshore.detectors.jit import kernel
-from longshore.detectors.numeric import clipped_score
-from longshore.detectors.ranks import REFERENCE
+from leeboard.detectors import dependence, ranks
+from leeboard.detectors.betting import BETS, CLIP
+from leeboard.detectors.dependence import BLOCK_EVENTS, LAG, LEVELS, SCALES, WANDER, WHITENER
+from leeboard.detectors.jit import kernel
+from leeboard.detectors.numeric import clipped_score
+from leeboard.detectors.ranks import REFERENCE
 
 from tests.detectors.streams import Arena, Floats, poisson_limit
 

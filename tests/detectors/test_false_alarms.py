@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from longshore.detectors import BinaryDetector, CategoricalDetector, Detector, NumericDetector
-from longshore.detectors.lifecycle import FIRED, NEXT, RETURNED
+from leeboard.detectors import BinaryDetector, CategoricalDetector, Detector, NumericDetector
+from leeboard.detectors.lifecycle import FIRED, NEXT, RETURNED
 from scipy.signal import lfilter
 
 from tests.detectors.streams import (

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.detectors import categorical, lifecycle, numeric, ranks
-from longshore.detectors.betting import BETS
-from longshore.detectors.lifecycle import RECENT_VALUES, RETURN_BLOCK
+from leeboard.detectors import categorical, lifecycle, numeric, ranks
+from leeboard.detectors.betting import BETS
+from leeboard.detectors.lifecycle import RECENT_VALUES, RETURN_BLOCK
 
 Arena = npt.NDArray[np.void]
 SEED = 23

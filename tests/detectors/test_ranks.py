@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore.detectors import numeric, ranks
-from longshore.detectors.jit import kernel
-from longshore.detectors.ranks import BINS, EDGES, EXACT, HIGH, LADDER, LOW, REFERENCE
+from leeboard.detectors import numeric, ranks
+from leeboard.detectors.jit import kernel
+from leeboard.detectors.ranks import BINS, EDGES, EXACT, HIGH, LADDER, LOW, REFERENCE
 from scipy import stats
 
 from tests.detectors.streams import Arena, Floats

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from longshore.detectors.dependence import LAG
-from longshore.detectors.jit import kernel
-from longshore.detectors.lifecycle import RECENT_VALUES
-from longshore.detectors.records import (
+from leeboard.detectors.dependence import LAG
+from leeboard.detectors.jit import kernel
+from leeboard.detectors.lifecycle import RECENT_VALUES
+from leeboard.detectors.records import (
     HITS_NEEDED,
     MARGIN,
     NEEDED,

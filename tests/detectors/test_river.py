@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.detectors import NumericDetector
-from longshore.detectors.river import HISTORY, RiverDetector, as_river, make_river
+from leeboard.detectors import NumericDetector
+from leeboard.detectors.river import HISTORY, RiverDetector, as_river, make_river
 from river import drift
 from river.base import DriftDetector
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.detectors import NumericDetector, season
-from longshore.detectors.dependence import LAG
-from longshore.detectors.jit import kernel
-from longshore.detectors.numeric_detector import minute_of_week
-from longshore.detectors.season import (
+from leeboard.detectors import NumericDetector, season
+from leeboard.detectors.dependence import LAG
+from leeboard.detectors.jit import kernel
+from leeboard.detectors.numeric_detector import minute_of_week
+from leeboard.detectors.season import (
     CLOCK,
     CLOCK_FEATURES,
     DAILY_FEATURES,

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
-from longshore.detectors.vector_parts import space_parts, young_written
-from longshore.detectors.vector_scope import (
+from leeboard.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
+from leeboard.detectors.vector_parts import space_parts, young_written
+from leeboard.detectors.vector_scope import (
     CONDITIONAL,
     CONTENT,
     DIRECTIONS,
@@ -22,8 +22,8 @@ from longshore.detectors.vector_scope import (
     restart_inputs,
     restart_outputs,
 )
-from longshore.detectors.vector_space import FIT_EVENTS, GIVENS, VECTORS
-from longshore.detectors.vector_text import (
+from leeboard.detectors.vector_space import FIT_EVENTS, GIVENS, VECTORS
+from leeboard.detectors.vector_text import (
     INPUT_FEATURES,
     INPUT_STYLE,
     INPUT_VECTOR,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import numpy.typing as npt
-from longshore.detectors import (
+from leeboard.detectors import (
     BinaryDetector,
     CategoricalDetector,
     ConditionalDetector,

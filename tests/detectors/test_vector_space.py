@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from longshore.detectors import vector_space as spaces
-from longshore.detectors.vector_parts import put_space, space_parts
-from longshore.detectors.vector_space import CHUNK_ROWS, FIT_EVENTS, GIVENS, RESIDUALS, ROWS, VECTORS
+from leeboard.detectors import vector_space as spaces
+from leeboard.detectors.vector_parts import put_space, space_parts
+from leeboard.detectors.vector_space import CHUNK_ROWS, FIT_EVENTS, GIVENS, RESIDUALS, ROWS, VECTORS
 
 SEED = 5
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from longshore.detectors import ConditionalDetector, Detector, DirectionDetector, FeaturesDetector
-from longshore.detectors.lifecycle import NEXT, RETURNED
-from longshore.detectors.vector_detector import event_hash
+from leeboard.detectors import ConditionalDetector, Detector, DirectionDetector, FeaturesDetector
+from leeboard.detectors.lifecycle import NEXT, RETURNED
+from leeboard.detectors.vector_detector import event_hash
 from scipy.signal import lfilter
 
 from tests.detectors.streams import Floats, firings, poisson_limit

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from longshore.detectors import ChangeTime, hash64, vector, vector_change, vector_features
-from longshore.detectors.betting import BETS
-from longshore.detectors.effect import Effect
-from longshore.detectors.jit import kernel
-from longshore.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED, accept
-from longshore.detectors.vector_effect import (
+from leeboard.detectors import ChangeTime, hash64, vector, vector_change, vector_features
+from leeboard.detectors.betting import BETS
+from leeboard.detectors.effect import Effect
+from leeboard.detectors.jit import kernel
+from leeboard.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED, accept
+from leeboard.detectors.vector_effect import (
     direction_change,
     direction_effect,
     features_change,
     features_effect,
 )
-from longshore.detectors.vector_parts import put_space, space_parts
-from longshore.detectors.vector_scope import (
+from leeboard.detectors.vector_parts import put_space, space_parts
+from leeboard.detectors.vector_scope import (
     CONDITIONAL,
     CONTENT,
     DIRECTION,
@@ -40,8 +40,8 @@ from longshore.detectors.vector_scope import (
     TextScratch,
     observe_text,
 )
-from longshore.detectors.vector_text import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
-from longshore.detectors.vector_text import STYLE as VOCABULARY
+from leeboard.detectors.vector_text import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
+from leeboard.detectors.vector_text import STYLE as VOCABULARY
 
 from tests.realdata.texts import Side, empty
 

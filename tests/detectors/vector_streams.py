@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from longshore.detectors import vector, vector_change, vector_features
-from longshore.detectors.betting import BETS
-from longshore.detectors.jit import Arena, Floats, Floats32, Record, Salts, kernel
-from longshore.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
-from longshore.detectors.numeric_detector import ACCEPTED_AFTER
-from longshore.detectors.vector_detector import grow_up, write
-from longshore.detectors.vector_space import FIT_EVENTS, RESIDUALS, VECTORS, pair_all, pair_newest, space_dtype
+from leeboard.detectors import vector, vector_change, vector_features
+from leeboard.detectors.betting import BETS
+from leeboard.detectors.jit import Arena, Floats, Floats32, Record, Salts, kernel
+from leeboard.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
+from leeboard.detectors.numeric_detector import ACCEPTED_AFTER
+from leeboard.detectors.vector_detector import grow_up, write
+from leeboard.detectors.vector_space import FIT_EVENTS, RESIDUALS, VECTORS, pair_all, pair_newest, space_dtype
 
 Codes = npt.NDArray[np.int8]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from longshore.pipelines.measure import EmbedderError, EmbedderSettings, Measurer, MeasureSettings
-from longshore.pipelines.measure.embed import StaticEmbedder, make_embedder
-from longshore.pipelines.measure.embed.export import export, tokenizer
-from longshore.pipelines.measure.embed.table import read_table
-from longshore.schemas import FLAGS, ModelCall
+from leeboard.pipelines.measure import EmbedderError, EmbedderSettings, Measurer, MeasureSettings
+from leeboard.pipelines.measure.embed import StaticEmbedder, make_embedder
+from leeboard.pipelines.measure.embed.export import export, tokenizer
+from leeboard.pipelines.measure.embed.table import read_table
+from leeboard.schemas import FLAGS, ModelCall
 
 from tests.pipelines.text.digests import TEXTS
 from tests.pipelines.text.test_any_text import ODD
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_exported_table_gives_the_vectors_that_longshore_gives(folder: Path) -> None:
+def test_the_exported_table_gives_the_vectors_that_leeboard_gives(folder: Path) -> None:
     texts = [*TEXTS, "Where is my parcel?", "x" * 101, "a b c " * 500]
     texts = [text for text in texts if text.isprintable() or "\ud800" not in text]
     model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")

@@ -27,8 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from longshore.pipelines.kafka.clients import python_client
-from longshore.pipelines.kafka.settings import KafkaSettings, SecuritySettings
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
 
 from .install import Kafka, Unavailable, install, locked
 
@@ -155,7 +155,7 @@ class Broker:
         kafka: Kafka | None = None,
     ) -> None:
         self.secure = secure
-        self.folder = Path(tempfile.mkdtemp(prefix="longshore-kafka-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="leeboard-kafka-"))
         client, self._tls_port, self._internal_port, self._controller_port = free_ports(4)
         self._port = client if port is None else port
         self.bootstrap = f"{HOST}:{self._port}"
@@ -397,7 +397,7 @@ def main() -> None:
             print("Ctrl-C stops it and deletes the data.", flush=True)
             wait(broker)
     except Unavailable as error:
-        sys.exit(f"longshore: {error}")
+        sys.exit(f"leeboard: {error}")
     except KeyboardInterrupt:
         print()
 

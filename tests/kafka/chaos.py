@@ -3,7 +3,7 @@
     python -m tests.kafka.chaos --rounds 20 --seconds 40
 
 Workers are killed, ended, frozen for longer than their session, joined by others, and the broker is killed and started
-again, while calls arrive. Then the alerts that were committed are compared with `longshore replay --from-topic`, byte
+again, while calls arrive. Then the alerts that were committed are compared with `leeboard replay --from-topic`, byte
 for byte, and the state of every scope with one that was computed offline.
 """
 
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.settings import TopicSettings
-from longshore.pipelines.kafka.warm import warm_kernels
-from longshore.pipelines.kafka.watch_fold import WatchFold
-from longshore.pipelines.watch import codec
-from longshore.pipelines.watch.engine import Engine
-from longshore.schemas import Deploy, ModelCall, Page, decode_observation, decode_result, encode
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.settings import TopicSettings
+from leeboard.pipelines.kafka.warm import warm_kernels
+from leeboard.pipelines.kafka.watch_fold import WatchFold
+from leeboard.pipelines.watch import codec
+from leeboard.pipelines.watch.engine import Engine
+from leeboard.schemas import Deploy, ModelCall, Page, decode_observation, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic
 
@@ -169,7 +169,7 @@ class Chaos:
 
     def _compare_alerts(self, verdict: Verdict, topics: TopicSettings) -> None:
         out = self.fleet.folder / f"{self.fleet.name}-alerts.jsonl"
-        command = [sys.executable, "-m", "longshore.pipelines.cli", "replay", "--from-topic", "--json"]
+        command = [sys.executable, "-m", "leeboard.pipelines.cli", "replay", "--from-topic", "--json"]
         command += ["--config", str(self.fleet.config_path), "--alerts", str(out)]
         done = subprocess.run(command, capture_output=True, check=False, timeout=300)
         if done.returncode not in (0, 1):
@@ -254,7 +254,7 @@ def main() -> None:
     warm_kernels(Config())  # or the workers of the first round compile until it is over
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-        folder = Path(tempfile.mkdtemp(prefix="longshore-chaos-"))
+        folder = Path(tempfile.mkdtemp(prefix="leeboard-chaos-"))
         with Broker() as broker:
             chaos = Chaos(broker, folder, seed, arguments.seconds, tuple(arguments.faults.split(",")))
             try:

@@ -13,10 +13,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from longshore.pipelines.config import Config, load
-from longshore.pipelines.kafka.clients import python_client
-from longshore.pipelines.kafka.topics import apply
-from longshore.schemas import ModelCall, encode, route_of, scope_key
+from leeboard.pipelines.config import Config, load
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.kafka.topics import apply
+from leeboard.schemas import ModelCall, encode, route_of, scope_key
 
 from .broker import Broker, die_with_parent
 
@@ -42,7 +42,7 @@ def config_file(folder: Path, broker: Broker, name: str, **kafka: Any) -> Path:
 
 @dataclass
 class WorkerProcess:
-    """One `longshore worker --stages <stage>`, started again when it ends, as a supervisor would."""
+    """One `leeboard worker --stages <stage>`, started again when it ends, as a supervisor would."""
 
     stage: str
     config: Path
@@ -56,7 +56,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the process."""
-        command = [sys.executable, "-m", "longshore.pipelines.cli", "worker"]
+        command = [sys.executable, "-m", "leeboard.pipelines.cli", "worker"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--stages", self.stage, "--config", str(self.config), *self.options],

@@ -13,8 +13,8 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 HERE = Path(__file__).parent
-#: where the cache is; default: longshore/kafka in the user's folder of caches
-CACHE = "LONGSHORE_KAFKA_CACHE"
+#: where the cache is; default: leeboard/kafka in the user's folder of caches
+CACHE = "LEEBOARD_KAFKA_CACHE"
 #: oldest Java that Kafka 4 runs on
 OLDEST_JAVA = 17
 #: what a person types on Debian and Ubuntu; a newer Java does as well
@@ -58,7 +58,7 @@ def install() -> Kafka:
 
 def cache() -> Path:
     """The folder of the cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore" / "kafka"
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leeboard" / "kafka"
     return Path(os.environ.get(CACHE) or default)
 
 

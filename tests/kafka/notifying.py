@@ -1,4 +1,4 @@
-"""`longshore notify` as a process of its own, its topics, and what it is given to tell."""
+"""`leeboard notify` as a process of its own, its topics, and what it is given to tell."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from longshore.pipelines.config import load
-from longshore.pipelines.kafka.clients import python_client
-from longshore.pipelines.kafka.settings import KafkaSettings
-from longshore.pipelines.notify.feed import Feed
-from longshore.pipelines.notify.metrics import Metrics, StatusServer
-from longshore.pipelines.notify.settings import secrets_of
-from longshore.pipelines.notify.sinks import make_sink
-from longshore.schemas import Page, Reject, decode_result, encode
+from leeboard.pipelines.config import load
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.kafka.settings import KafkaSettings
+from leeboard.pipelines.notify.feed import Feed
+from leeboard.pipelines.notify.metrics import Metrics, StatusServer
+from leeboard.pipelines.notify.settings import secrets_of
+from leeboard.pipelines.notify.sinks import make_sink
+from leeboard.schemas import Page, Reject, decode_result, encode
 from msgspec import Struct
 
 from ..pipelines.notify.records import full_page
@@ -58,7 +58,7 @@ class Fleet:
     def config(self) -> Path:
         """The TOML of now."""
         topics = "\n".join(f'{name} = "{topic}"' for name, topic in self.topics.items())
-        path = self.folder / "longshore.toml"
+        path = self.folder / "leeboard.toml"
         path.write_text(
             f'[kafka]\nbootstrap_servers = ["{self.broker.bootstrap}"]\napp_id = "{self.topics["pages"]}"\n'
             f"session_timeout_s = 1.5\n{self.kafka}\n[kafka.topics]\n{topics}\n[notify]\n{self.notify}\n"
@@ -66,7 +66,7 @@ class Fleet:
         return path
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "longshore.pipelines.cli", *arguments, "--config", str(self.config())]
+        return [sys.executable, "-m", "leeboard.pipelines.cli", *arguments, "--config", str(self.config())]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A process; what it says goes to a file of its own."""
@@ -174,7 +174,7 @@ def secrets(url: str, *names: str) -> dict[str, str]:
     found = {}
     for name in names:
         key, value = fields[name.partition("_")[0]]
-        found[f"LONGSHORE__NOTIFY__SINKS__{name.upper()}__{key}"] = value
+        found[f"LEEBOARD__NOTIFY__SINKS__{name.upper()}__{key}"] = value
     return found
 
 
@@ -182,7 +182,7 @@ def story(count: int, first: int = 0) -> list[Page]:
     """Pages that trigger and resolve, two incidents at a time."""
     pages: list[Page] = []
     for number in range(first, first + count):
-        key = f"longshore-{number:032x}"
+        key = f"leeboard-{number:032x}"
         changes: dict[str, Any] = {"dedup_key": key, "scope": f"/app{number}/production/answer"}
         pages.append(full_page("trigger", page_key=key, alert=changes | {"id": f"a{number}"}))
         if number > first:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import TopicAuthorizationFailedError
-from longshore.pipelines.kafka.settings import KafkaSettings
-from longshore.pipelines.producer.client import ARGUMENTS, Client
+from leeboard.pipelines.kafka.settings import KafkaSettings
+from leeboard.pipelines.producer.client import ARGUMENTS, Client
 
 from . import install
 from .broker import PORTS, Broker, free_ports

@@ -6,17 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import longshore.pipelines.producer
+import leeboard.pipelines.producer
 import pytest
-from longshore.pipelines.producer import Producer
-from longshore.schemas import ModelCall, decode
+from leeboard.pipelines.producer import Producer
+from leeboard.schemas import ModelCall, decode
 
 from tests.architecture.test_readme import blocks
 
 from .broker import Broker
 
 ROOT = Path(__file__).parents[2]
-RAW = "longshore.raw"
+RAW = "leeboard.raw"
 
 
 def run(text: str, broker: Broker, **names: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_the_examples_of_the_readme_run(
 def test_the_example_of_the_docstring_runs(new_broker: Callable[..., Broker]) -> None:
     broker = new_broker()
     broker.create_topic(RAW, 1)
-    documented = longshore.pipelines.producer.__doc__ or ""
+    documented = leeboard.pipelines.producer.__doc__ or ""
     text = "\n".join(line[4:] for line in documented.splitlines() if line.startswith("    "))
     answer = SimpleNamespace(usage=SimpleNamespace(completion_tokens=12))
     names = run(text, broker, ask=lambda _: answer, question="?")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.fold import SOURCE, Send
-from longshore.pipelines.kafka.incoming import Marks, measured
-from longshore.pipelines.kafka.normalise import Normaliser
-from longshore.schemas import (
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.fold import SOURCE, Send
+from leeboard.pipelines.kafka.incoming import Marks, measured
+from leeboard.pipelines.kafka.normalise import Normaliser
+from leeboard.schemas import (
     Accept,
     Confirm,
     Deploy,
@@ -24,7 +24,7 @@ from longshore.schemas import (
 
 from tests.simulation.world import Record
 
-RAW, CONTROL = "longshore.raw", "longshore.control"
+RAW, CONTROL = "leeboard.raw", "leeboard.control"
 PARTITIONS = 12
 NOW_MS = 1_767_571_200_000
 NORMALISER = Normaliser(Config(), {RAW: "raw-id", CONTROL: "control-id"}, PARTITIONS)
@@ -44,7 +44,7 @@ def sends(value: bytes | None, topic: str = RAW, offset: int = 7, timestamp: int
 
 def letter(value: bytes | None, topic: str = RAW) -> dict[str, Any]:
     [send] = sends(value, topic)
-    assert send.topic == "longshore.dead-letters"
+    assert send.topic == "leeboard.dead-letters"
     record: dict[str, Any] = json.loads(send.value or b"")
     assert record["position"] == f"{topic}/3/7" and "payload" not in record
     return record
@@ -52,7 +52,7 @@ def letter(value: bytes | None, topic: str = RAW) -> dict[str, Any]:
 
 def test_a_call_is_measured_and_keyed_by_its_scope_without_its_text() -> None:
     [send] = sends(encode(CALL))
-    assert (send.topic, send.key) == ("longshore.calls", b"/shop/default/ask")
+    assert (send.topic, send.key) == ("leeboard.calls", b"/shop/default/ask")
     observation = decode_observation(send.value or b"")
     assert observation.received == NOW_MS and observation.source == ("raw-id", 3, 7, 0)
     assert b"secret" not in (send.value or b"")
@@ -70,7 +70,7 @@ def test_the_partition_of_a_scope_is_what_every_kafka_client_would_choose() -> N
 def test_who_may_only_send_telemetry_can_neither_mute_nor_accept(control: Any) -> None:
     assert letter(encode(control))["reason"] == "not_allowed"
     [send] = sends(encode(control), CONTROL)
-    assert send.topic == "longshore.calls" and send.key == b"/shop/default/default"
+    assert send.topic == "leeboard.calls" and send.key == b"/shop/default/default"
 
 
 def test_a_model_call_is_not_taken_from_the_control_topic() -> None:
@@ -81,7 +81,7 @@ def test_a_score_may_come_from_anywhere_but_names_one_scope() -> None:
     score = Score(time=NOW_MS, app="shop", call_id="c-1", name="helpful", value=1.0, evaluator="judge")
     for topic in (RAW, CONTROL):
         [send] = sends(encode(score), topic)
-        assert send.topic == "longshore.calls"
+        assert send.topic == "leeboard.calls"
     everywhere = Score(time=NOW_MS, app="shop", route="*", call_id="c", name="n", value=1.0, evaluator="e")
     assert letter(encode(everywhere))["reason"] == "no_scope"
 

@@ -1,4 +1,4 @@
-"""`longshore notify` on a real broker: what it tells, what it commits, what it reads back, how it ends."""
+"""`leeboard notify` on a real broker: what it tells, what it commits, what it reads back, how it ends."""
 
 import urllib.error
 import urllib.request
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
-from longshore.pipelines.kafka.clients import python_client
-from longshore.pipelines.notify.progress import read_metadata
-from longshore.schemas import Summary, encode
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.notify.progress import read_metadata
+from leeboard.schemas import Summary, encode
 from msgspec.structs import replace
 
 from ..pipelines.notify.receivers import ACCEPTED, Answer, always, eventually, receiver
@@ -202,22 +202,22 @@ def test_silence_is_paged_and_resolved_by_whoever_comes_next_and_operators_see_n
     with receiver(always(ACCEPTED)) as server:
         fleet.notify = "stalled_minutes = 0.03\n" + sink("pagerduty", server.url)
         fleet.environment = secrets("", "pagerduty")
-        key = f"longshore_stalled/{fleet.topics['pages']}"
+        key = f"leeboard_stalled/{fleet.topics['pages']}"
         with fleet.telling() as status:
             eventually(lambda: events(server.bodies()) == {key: ["trigger"]}, WAIT_S)
-            assert server.bodies()[0]["payload"]["class"] == "longshore_stalled"
+            assert server.bodies()[0]["payload"]["class"] == "leeboard_stalled"
             eventually(lambda: read_metadata(committed(fleet).metadata).open == ["stalled"], WAIT_S)
             assert get(status.port, "/livez") == (200, "ok\n")
             assert get(status.port, "/readyz")[0] == 200
             assert get(status.port, "/else")[0] == 404
             _, metrics = get(status.port, "/metrics")
             for line in (
-                'longshore_notify_deliveries_total{result="delivered",sink="pagerduty"} 1.0',
-                'longshore_notify_queue_depth{sink="pagerduty"} 0.0',
-                'longshore_notify_oldest_undelivered_seconds{sink="pagerduty"} 0.0',
-                'longshore_notify_delivery_seconds_count{sink="pagerduty"} 1.0',
-                "longshore_notify_stalled 1.0",
-                "longshore_notify_unreachable 0.0",
+                'leeboard_notify_deliveries_total{result="delivered",sink="pagerduty"} 1.0',
+                'leeboard_notify_queue_depth{sink="pagerduty"} 0.0',
+                'leeboard_notify_oldest_undelivered_seconds{sink="pagerduty"} 0.0',
+                'leeboard_notify_delivery_seconds_count{sink="pagerduty"} 1.0',
+                "leeboard_notify_stalled 1.0",
+                "leeboard_notify_unreachable 0.0",
             ):
                 assert line in metrics
         assert events(server.bodies()) == {key: ["trigger"]}
@@ -244,7 +244,7 @@ def test_a_broker_that_is_gone_is_paged_and_pages_go_on_when_it_is_back(
             eventually(lambda: committed(fleet) is not None and committed(fleet).offset == 1, WAIT_S)
             fleet.let_go()
             broker.kill()
-            key = "longshore_unreachable/pages"
+            key = "leeboard_unreachable/pages"
             eventually(lambda: "trigger" in events(server.bodies()).get(key, []), 40.0)
             broker.start()
             fleet.write("pages", story(1)[1])

@@ -17,9 +17,9 @@ import tomli_w
 from click.testing import CliRunner, Result
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
-from longshore.pipelines.cli.commands import cli
-from longshore.pipelines.kafka.clients import python_client
-from longshore.schemas import Alert, decode_result
+from leeboard.pipelines.cli.commands import cli
+from leeboard.pipelines.kafka.clients import python_client
+from leeboard.schemas import Alert, decode_result
 from msgspec.structs import replace
 
 from ..pipelines.notify.receivers import eventually
@@ -77,7 +77,7 @@ def test_alerts_tail_follows_until_it_is_stopped(fleet: Fleet) -> None:
 def test_the_reader_in_the_documentation_reads_and_commits(fleet: Fleet) -> None:
     script = fenced("python")
     assert len(script.splitlines()) <= 10
-    script = script.replace("longshore.alerts", fleet.topics["alerts"])
+    script = script.replace("leeboard.alerts", fleet.topics["alerts"])
     script = script.replace("127.0.0.1:9092", fleet.broker.bootstrap).replace("my-tool", fleet.topics["alerts"])
     alerts = real_notices()[:2]
     fleet.write("alerts", *alerts)
@@ -138,12 +138,12 @@ def test_what_is_wrong_with_kafka_is_said_in_a_sentence(new_broker: Callable[...
     ]
     started = [(case.start(tmp_path / f"{number}.toml"), said) for number, (case, said) in enumerate(silent)]
     for case, said in (
-        (Case(broker, "ana", topics={"pages": "nowhere"}), "topic nowhere does not exist.*longshore topics apply"),
+        (Case(broker, "ana", topics={"pages": "nowhere"}), "topic nowhere does not exist.*leeboard topics apply"),
         (Case(broker, "ana", topics={"pages": "compacted"}), "topic compacted has cleanup.policy=compact"),
         (Case(broker, "ben"), "topic pages"),
-        (Case(broker, "ana"), "User:ana lacks rights .*GroupAuthorizationFailedError.*longshore-notify"),
+        (Case(broker, "ana"), "User:ana lacks rights .*GroupAuthorizationFailedError.*leeboard-notify"),
     ):
-        path = case.write(tmp_path / "longshore.toml")
+        path = case.write(tmp_path / "leeboard.toml")
         result = CliRunner().invoke(cli, ["notify", "--config", str(path)], env=case.environment)
         check_refusal(result.exit_code, result.stderr, said)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kafka-io")]
@@ -162,7 +162,7 @@ def check_refusal(code: int, errors: str, said: str) -> None:
 
 @dataclass
 class Case:
-    """`longshore notify` that cannot work."""
+    """`leeboard notify` that cannot work."""
 
     broker: Broker
     user: str
@@ -173,7 +173,7 @@ class Case:
     @property
     def environment(self) -> dict[str, str]:
         password = self.password or self.broker.settings(self.user).security.password
-        return {"LONGSHORE__KAFKA__SECURITY__PASSWORD": password}
+        return {"LEEBOARD__KAFKA__SECURITY__PASSWORD": password}
 
     def write(self, path: Path) -> Path:
         settings = replace(self.broker.settings(self.user), **self.kafka)
@@ -186,7 +186,7 @@ class Case:
 
     def start(self, path: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "longshore.pipelines.cli", "notify", "--config", str(self.write(path))],
+            [sys.executable, "-m", "leeboard.pipelines.cli", "notify", "--config", str(self.write(path))],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""`longshore notify`, killed or frozen at any moment: every page arrives, under one key, and ends last."""
+"""`leeboard notify`, killed or frozen at any moment: every page arrives, under one key, and ends last."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
-from longshore.schemas import Page
+from leeboard.schemas import Page
 
 from ..pipelines.notify.receivers import ACCEPTED, Answer, Receiver, Request, eventually
 from .broker import Broker, free_ports
@@ -115,16 +115,16 @@ def ready(port: int) -> bool:
 def test_killed_and_frozen_with_a_page_in_hand_or_just_answered_every_page_arrives(fleet: Fleet, server: Pager) -> None:
     """Two processes; whichever tells is killed before its answer, the next frozen, the next killed before its commit.
 
-    The frozen one wakes when all is told. LONGSHORE_KILL_SEED moves the moments.
+    The frozen one wakes when all is told. LEEBOARD_KILL_SEED moves the moments.
     """
-    numbers = random.Random(int(os.environ.get("LONGSHORE_KILL_SEED", "1")))
+    numbers = random.Random(int(os.environ.get("LEEBOARD_KILL_SEED", "1")))
     routed(fleet, server)
     pages = story(24)
     running: dict[int, subprocess.Popen[str]] = {}
 
     def start() -> None:
         [port] = free_ports(1)
-        fleet.environment["LONGSHORE__NOTIFY__HTTP_PORT"] = str(port)
+        fleet.environment["LEEBOARD__NOTIFY__HTTP_PORT"] = str(port)
         running[port] = fleet.start()
 
     start()

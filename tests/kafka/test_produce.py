@@ -1,4 +1,4 @@
-"""`longshore produce`: what it sends, what it says of bad input and of brokers that are away."""
+"""`leeboard produce`: what it sends, what it says of bad input and of brokers that are away."""
 
 import gzip
 import json
@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from longshore.pipelines.cli.commands import cli
-from longshore.pipelines.producer import feed
-from longshore.pipelines.simulate import default_scenario, simulate
-from longshore.schemas import Accept, Deploy, ModelCall, Score, decode, encode
+from leeboard.pipelines.cli.commands import cli
+from leeboard.pipelines.producer import feed
+from leeboard.pipelines.simulate import default_scenario, simulate
+from leeboard.schemas import Accept, Deploy, ModelCall, Score, decode, encode
 
 from .broker import Broker
 
-LONGSHORE = Path(sysconfig.get_path("scripts")) / "longshore"
+LEEBOARD = Path(sysconfig.get_path("scripts")) / "leeboard"
 
 
 def environment(broker: Broker, topic: str) -> dict[str, str]:
     return {
-        "LONGSHORE__KAFKA__BOOTSTRAP_SERVERS": f'["{broker.bootstrap}"]',
-        "LONGSHORE__KAFKA__TOPICS__RAW": f'["{topic}"]',
-        "LONGSHORE__KAFKA__TOPICS__CONTROL": topic,
+        "LEEBOARD__KAFKA__BOOTSTRAP_SERVERS": f'["{broker.bootstrap}"]',
+        "LEEBOARD__KAFKA__TOPICS__RAW": f'["{topic}"]',
+        "LEEBOARD__KAFKA__TOPICS__CONTROL": topic,
     }
 
 
@@ -70,7 +70,7 @@ def test_calls_of_files_arrive_in_the_order_of_their_scopes(
 
 def test_simulated_calls_go_through_a_pipe(kafka: Broker, new_topic: Callable[..., str]) -> None:
     topic = new_topic()
-    pipe = f"{LONGSHORE} simulate --days 0.1 --calls-a-day 2000 --cause none | {LONGSHORE} produce - --json"
+    pipe = f"{LEEBOARD} simulate --days 0.1 --calls-a-day 2000 --cause none | {LEEBOARD} produce - --json"
     command = ["bash", "-o", "pipefail", "-c", pipe]
     done = subprocess.run(command, env=os.environ | environment(kafka, topic), capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -124,7 +124,7 @@ def test_nothing_to_send_ends_with_3(kafka: Broker, new_topic: Callable[..., str
 def test_a_topic_that_does_not_exist_is_named(kafka: Broker) -> None:
     done = produce(kafka, "nobody-made-this", "-")
     assert done.exit_code == 2
-    assert done.stderr == "longshore: there is no topic nobody-made-this (kafka.topics): it has to be created first\n"
+    assert done.stderr == "leeboard: there is no topic nobody-made-this (kafka.topics): it has to be created first\n"
 
 
 def test_a_broker_that_is_away_is_named() -> None:
@@ -132,7 +132,7 @@ def test_a_broker_that_is_away_is_named() -> None:
     done = produce(broker, "raw", "-")
     broker.remove()
     assert done.exit_code == 2
-    assert done.stderr == (f"longshore: no broker: {broker.bootstrap}: Connection refused (kafka.bootstrap_servers)\n")
+    assert done.stderr == (f"leeboard: no broker: {broker.bootstrap}: Connection refused (kafka.bootstrap_servers)\n")
 
 
 def test_a_file_that_is_missing_is_named(kafka: Broker, new_topic: Callable[..., str]) -> None:

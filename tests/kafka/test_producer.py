@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.pipelines.kafka.settings import KafkaSettings, SecuritySettings, TopicSettings
-from longshore.pipelines.producer import Producer, Stats
-from longshore.pipelines.producer.client import ARGUMENTS
-from longshore.schemas import ModelCall, decode
+from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings, TopicSettings
+from leeboard.pipelines.producer import Producer, Stats
+from leeboard.pipelines.producer.client import ARGUMENTS
+from leeboard.schemas import ModelCall, decode
 
 from .broker import USERS, Broker
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from faust.types import TP
-from longshore.pipelines.kafka.progress import CHECK_S, STUCK_S, Progress
-from longshore.pipelines.kafka.transport import HANGS_S, Idle
+from leeboard.pipelines.kafka.progress import CHECK_S, STUCK_S, Progress
+from leeboard.pipelines.kafka.transport import HANGS_S, Idle
 
 TPS = [TP("calls", 0), TP("calls", 1)]
 

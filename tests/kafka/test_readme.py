@@ -86,9 +86,9 @@ def test_the_kafka_section_of_the_readme_does_what_it_says(
     environment |= {
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
         "NO_COLOR": "1",
-        "LONGSHORE__KAFKA__BOOTSTRAP_SERVERS": f"['{broker.bootstrap}']",
-        "LONGSHORE__KAFKA__HTTP_PORT": str(first),
-        "LONGSHORE__NOTIFY__HTTP_PORT": "0",
+        "LEEBOARD__KAFKA__BOOTSTRAP_SERVERS": f"['{broker.bootstrap}']",
+        "LEEBOARD__KAFKA__HTTP_PORT": str(first),
+        "LEEBOARD__NOTIFY__HTTP_PORT": "0",
     }
     opened: list[subprocess.Popen[bytes]] = []
     said = ""
@@ -109,10 +109,10 @@ def test_the_kafka_section_of_the_readme_does_what_it_says(
         )
         assert done.returncode == (1 if "replay" in text else 0), done.stdout + done.stderr
         said += done.stdout
-    live = sorted(committed(broker, "longshore.alerts"))
+    live = sorted(committed(broker, "leeboard.alerts"))
     assert live and live == sorted((tmp_path / "again.jsonl").read_bytes().splitlines())
     rehearsed = (tmp_path / "terminal-2.log").read_text()
-    assert committed(broker, "longshore.pages") and "PAGE" in rehearsed.upper()
+    assert committed(broker, "leeboard.pages") and "PAGE" in rehearsed.upper()
     assert "no dead letters" in said
 
 
@@ -120,7 +120,7 @@ def settle(environment: dict[str, str]) -> None:
     """Wait until *watch* has published everything: the second worker takes over what the first one had."""
     deadline = time.monotonic() + MOST_SECONDS
     while True:
-        done = subprocess.run(["longshore", "lag"], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(["leeboard", "lag"], env=environment, capture_output=True, text=True, check=False)
         lags = re.findall(r"^ *(normalise|watch) +\d+ +\S+ +(\S+)", done.stdout, re.MULTILINE)
         if lags and all(lag == "0" for _, lag in lags):
             return

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.pipelines.kafka.fold import POSITION
-from longshore.schemas import Alert, ModelCall, Mute, Page, decode_result, encode
+from leeboard.pipelines.kafka.fold import POSITION
+from leeboard.schemas import Alert, ModelCall, Mute, Page, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic
 
@@ -22,14 +22,14 @@ from .fleet import PARTITIONS, Fleet
 SECRET = "a very private question"
 
 
-def longshore(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "longshore.pipelines.cli", *map(str, arguments)]
+def leeboard(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "leeboard.pipelines.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def answer(fleet: Fleet, *arguments: str) -> Any:
     """What a command prints as JSON."""
-    done = longshore(*arguments, "--json", "--config", fleet.config_path)
+    done = leeboard(*arguments, "--json", "--config", fleet.config_path)
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
 
@@ -77,7 +77,7 @@ def fleet(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 
 def test_the_alerts_are_those_of_a_replay_byte_for_byte(fleet: Fleet, tmp_path: Path) -> None:
     out = tmp_path / "alerts.jsonl"
-    assert longshore("replay", "--from-topic", "--config", fleet.config_path, "--alerts", out).returncode == 1
+    assert leeboard("replay", "--from-topic", "--config", fleet.config_path, "--alerts", out).returncode == 1
     live = fleet.read(fleet.config.kafka.topics.alerts)
     assert len(live) > 2
     assert sorted(record.value for record in live) == sorted(out.read_bytes().splitlines())
@@ -89,7 +89,7 @@ def test_an_alert_is_a_cloud_event_that_says_where_it_comes_from(fleet: Fleet) -
         assert isinstance(alert, Alert) and record.key == alert.dedup_key.encode()
         headers = dict(record.headers)
         assert headers["ce_specversion"] == b"1.0" and headers["ce_id"] == alert.id.encode()
-        assert headers["ce_type"] == b"longshore.alert" and headers["content-type"] == b"application/json"
+        assert headers["ce_type"] == b"leeboard.alert" and headers["content-type"] == b"application/json"
         assert re.fullmatch(rb"\d+/\d+", headers[POSITION])
 
 
@@ -128,12 +128,12 @@ def test_health_and_metrics_are_served_for_every_stage(fleet: Fleet) -> None:
     for place, stage in enumerate(("normalise", "watch", "gate")):
         assert fetch(port + place, "/livez") == fetch(port + place, "/readyz") == "ok\n"
         metrics = fetch(port + place, "/metrics")
-        assert f'longshore_build_info{{stage="{stage}",version=' in metrics
-        [taken] = re.findall(rf'longshore_records_total\{{stage="{stage}"\}} (\S+)', metrics)
+        assert f'leeboard_build_info{{stage="{stage}",version=' in metrics
+        [taken] = re.findall(rf'leeboard_records_total\{{stage="{stage}"\}} (\S+)', metrics)
         assert float(taken) >= {"normalise": 2106, "watch": 2100, "gate": 3}[stage]
-    assert 'longshore_dead_letters_total{reason="not_allowed",stage="normalise"} 1.0' in fetch(port, "/metrics")
-    assert 'longshore_alerts_total{severity="info",stage="watch",status="trigger"}' in fetch(port + 1, "/metrics")
-    assert 'longshore_gate_counted_pages{stage="gate"} 1.0' in fetch(port + 2, "/metrics")
+    assert 'leeboard_dead_letters_total{reason="not_allowed",stage="normalise"} 1.0' in fetch(port, "/metrics")
+    assert 'leeboard_alerts_total{severity="info",stage="watch",status="trigger"}' in fetch(port + 1, "/metrics")
+    assert 'leeboard_gate_counted_pages{stage="gate"} 1.0' in fetch(port + 2, "/metrics")
 
 
 def test_lag_and_state_can_be_looked_at(fleet: Fleet) -> None:
@@ -160,14 +160,14 @@ def test_refused_records_can_be_sent_again(fleet: Fleet) -> None:
 def test_state_is_kept_over_a_stop_and_can_be_dropped_and_learned_again(fleet: Fleet) -> None:
     """The last test of this fleet: it ends it."""
     topics = fleet.config.kafka.topics
-    done = longshore("state", "drop", "--yes", "--config", fleet.config_path)
+    done = leeboard("state", "drop", "--yes", "--config", fleet.config_path)
     assert done.returncode == 2 and "stop them first" in done.stderr
     fleet.stop()
     assert fleet.workers[0].exits == [0], fleet.log_tails()
     stored = answer(fleet, "state", "ls")
     assert all(part["done"] == part["base"] for part in stored)
     before = len(fleet.read(topics.alerts))
-    assert longshore("state", "drop", "--yes", "--config", fleet.config_path).returncode == 0
+    assert leeboard("state", "drop", "--yes", "--config", fleet.config_path).returncode == 0
     assert answer(fleet, "state", "ls") == []
     fleet.add("watch", "--warm-from", "3000d")
     fleet.settle(("watch",))
@@ -182,30 +182,30 @@ def test_state_is_kept_over_a_stop_and_can_be_dropped_and_learned_again(fleet: F
 def test_topics_that_are_not_as_they_must_be_are_refused_with_the_remedy(kafka: Broker, tmp_path: Path) -> None:
     fleet = Fleet.create(kafka, tmp_path, "refused")
     topics = fleet.config.kafka.topics
-    assert longshore("topics", "check", "--config", fleet.config_path).returncode == 0
+    assert leeboard("topics", "check", "--config", fleet.config_path).returncode == 0
     with kafka.admin() as admin:
         admin.delete_topics([topics.state, topics.calls])
     kafka.create_topic(topics.calls, PARTITIONS + 1)
     kafka.create_topic(topics.state, PARTITIONS, cleanup_policy="delete", retention_ms="1000")
-    check = longshore("topics", "check", "--config", fleet.config_path)
+    check = leeboard("topics", "check", "--config", fleet.config_path)
     assert check.returncode == 1
-    worker = longshore("worker", "--stages", "watch", "--config", fleet.config_path)
+    worker = leeboard("worker", "--stages", "watch", "--config", fleet.config_path)
     assert worker.returncode == 2
     for text in (check.stdout, worker.stderr):
         assert f"{topics.calls} has {PARTITIONS + 1} partitions and needs {PARTITIONS}" in text
         assert f"{topics.state} has cleanup.policy=delete and needs compact" in text
-    assert longshore("topics", "apply", "--config", fleet.config_path).returncode == 0
-    assert "cleanup.policy" not in longshore("topics", "check", "--config", fleet.config_path).stdout
+    assert leeboard("topics", "apply", "--config", fleet.config_path).returncode == 0
+    assert "cleanup.policy" not in leeboard("topics", "check", "--config", fleet.config_path).stdout
 
 
 def test_without_topics_a_worker_says_how_to_make_them(kafka: Broker, tmp_path: Path) -> None:
     from .fleet import config_file
 
     path = config_file(tmp_path, kafka, "nothing")
-    done = longshore("worker", "--stages", "gate", "--config", path)
-    assert done.returncode == 2 and "longshore topics apply" in done.stderr
+    done = leeboard("worker", "--stages", "gate", "--config", path)
+    assert done.returncode == 2 and "leeboard topics apply" in done.stderr
     for command in (["lag"], ["state", "ls"], ["dlq", "ls"], ["replay", "--from-topic"]):
-        done = longshore(*command, "--config", path)
+        done = leeboard(*command, "--config", path)
         assert "Traceback" not in done.stderr
         assert done.returncode in (0, 2)
 
@@ -214,7 +214,7 @@ def test_without_a_broker_every_command_says_what_to_look_at(tmp_path: Path) -> 
     [port] = free_ports(1)
     path = tmp_path / "nowhere.toml"
     path.write_text(f'[kafka]\nbootstrap_servers = ["127.0.0.1:{port}"]\n')
-    done = longshore("lag", "--config", path)
+    done = leeboard("lag", "--config", path)
     assert done.returncode == 2
     assert f"127.0.0.1:{port}: nobody listens there" in done.stderr and "Traceback" not in done.stderr
 
@@ -226,5 +226,5 @@ def test_a_port_that_is_taken_is_named(kafka: Broker, fleet: Fleet, tmp_path: Pa
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         other = Fleet.create(kafka, tmp_path, "port", http_port=taken.getsockname()[1])
-        done = longshore("worker", "--stages", "gate", "--config", other.config_path)
-    assert done.returncode == 2 and "LONGSHORE__KAFKA__HTTP_PORT" in done.stderr
+        done = leeboard("worker", "--stages", "gate", "--config", other.config_path)
+    assert done.returncode == 2 and "LEEBOARD__KAFKA__HTTP_PORT" in done.stderr

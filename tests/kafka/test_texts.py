@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from longshore.schemas import FLAGS, NUMBERS, ModelCall, Observation, decode_observation, encode
+from leeboard.schemas import FLAGS, NUMBERS, ModelCall, Observation, decode_observation, encode
 
 from tests.pipelines.text.marked import ANSWERED, ASKED, SECRETS, SYSTEM, secrets_in, strings_in
 from tests.pipelines.watch.streams import Traffic
@@ -101,7 +101,7 @@ def test_nothing_of_a_text_gets_out_of_normalise(new_fleet: Callable[..., Fleet]
     producer.flush()
     producer.close()
     fleet.settle(("normalise", "watch", "gate"))
-    counted = "longshore_texts_not_embedded_total" if model else "longshore_texts_cut_total"
+    counted = "leeboard_texts_not_embedded_total" if model else "leeboard_texts_cut_total"
     stage = '{stage="normalise"}'
     seen: list[str] = []
 
@@ -174,8 +174,8 @@ def test_a_stalling_embedder_costs_vectors_and_nothing_else(new_fleet: Callable[
 
     def is_counted() -> bool:
         with metrics_of(fleet) as metrics:
-            assert metrics[f"longshore_loop_stall_seconds_sum{stage}"] < 1.5, "the loop went on"
-            return metrics[f"longshore_texts_not_embedded_total{stage}"] >= 100
+            assert metrics[f"leeboard_loop_stall_seconds_sum{stage}"] < 1.5, "the loop went on"
+            return metrics[f"leeboard_texts_not_embedded_total{stage}"] >= 100
 
     awaited(is_counted, "the gauges of normalise")
     worker.ask_to_stop()
@@ -190,4 +190,4 @@ def test_an_embedder_that_cannot_be_loaded_stops_the_start(
     fleet = new_fleet("unloaded", "any")
     worker = fleet.add("normalise")
     assert worker.wait(60.0) == 2
-    assert "pip install 'longshore[embeddings]'" in worker.log.read_text().splitlines()[-1]
+    assert "pip install 'leeboard[embeddings]'" in worker.log.read_text().splitlines()[-1]

@@ -1,8 +1,8 @@
 """What a worker warms its kernels with."""
 
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.warm import warm_calls
-from longshore.pipelines.replay import Replay
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.warm import warm_calls
+from leeboard.pipelines.replay import Replay
 
 
 def test_a_worker_has_seen_a_change_of_numbers_and_of_texts_before_it_joins() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from longshore.pipelines.cli.commands import cli
-from longshore.pipelines.simulate import default_scenario, simulate
-from longshore.schemas import Alert, decode, encode
-from longshore.schemas.wire import decode_result
+from leeboard.pipelines.cli.commands import cli
+from leeboard.pipelines.simulate import default_scenario, simulate
+from leeboard.schemas import Alert, decode, encode
+from leeboard.schemas.wire import decode_result
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_compare_tells_a_slower_version_from_the_same_one(tmp_path: Path) -> Non
 
 
 def test_check_config_prints_the_resolved_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "longshore.toml"
+    path = tmp_path / "leeboard.toml"
     path.write_text("[budget]\npages_per_week = 3\n")
     assert "pages_per_week = 3.0" in run("check-config", path).output
     assert json.loads(run("check-config", "--config", path, "--json").stdout)["budget"]["pages_per_week"] == 3.0
@@ -267,7 +267,7 @@ def test_the_demo_finds_what_it_injected(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:
-    command = f"{sys.executable} -m longshore.pipelines.cli simulate --days 3 | head -n 1"
+    command = f"{sys.executable} -m leeboard.pipelines.cli simulate --days 3 | head -n 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
     assert done.stdout.startswith('{"schema":"model_call/1"')

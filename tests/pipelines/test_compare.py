@@ -1,13 +1,13 @@
-"""`longshore compare`: what it says of two sets of calls, and how often it is wrong."""
+"""`leeboard compare`: what it says of two sets of calls, and how often it is wrong."""
 
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 import pytest
-from longshore.pipelines.compare import CompareSettings, Comparison, Floors, SignalComparison, compare
-from longshore.pipelines.compare.pairs import MIN_GROUPS
-from longshore.schemas import FLAGS, NUMBERS, Observation
+from leeboard.pipelines.compare import CompareSettings, Comparison, Floors, SignalComparison, compare
+from leeboard.pipelines.compare.pairs import MIN_GROUPS
+from leeboard.schemas import FLAGS, NUMBERS, Observation
 from scipy import stats
 
 Columns = dict[str, Sequence[object]]

@@ -1,11 +1,11 @@
-"""The arithmetic of `longshore compare`, against its sources."""
+"""The arithmetic of `leeboard compare`, against its sources."""
 
 import numpy as np
 import pytest
-from longshore.pipelines.compare.columns import blocks
-from longshore.pipelines.compare.fits import Layout, fit, quantile
-from longshore.pipelines.compare.judge import holm
-from longshore.pipelines.compare.shares import ShareEffect, paired_share_difference
+from leeboard.pipelines.compare.columns import blocks
+from leeboard.pipelines.compare.fits import Layout, fit, quantile
+from leeboard.pipelines.compare.judge import holm
+from leeboard.pipelines.compare.shares import ShareEffect, paired_share_difference
 from scipy import stats
 
 

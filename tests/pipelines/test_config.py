@@ -7,17 +7,17 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from longshore.pipelines.config import Config, ConfigError, load, printable
-from longshore.pipelines.notify.settings import RouteSettings
-from longshore.pipelines.notify.sinks import SinkSettings
-from longshore.pipelines.watch.settings import SignalSettings
-from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
+from leeboard.pipelines.config import Config, ConfigError, load, printable
+from leeboard.pipelines.notify.settings import RouteSettings
+from leeboard.pipelines.notify.sinks import SinkSettings
+from leeboard.pipelines.watch.settings import SignalSettings
+from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 
 DOCS = Path(__file__).parents[2] / "docs" / "CONFIGURATION.md"
 
 
 def config(tmp_path: Path, text: str, **environment: str) -> Config:
-    path = tmp_path / "longshore.toml"
+    path = tmp_path / "leeboard.toml"
     path.write_text(text)
     return load(path, environment)
 
@@ -30,9 +30,9 @@ def test_a_file_and_the_environment_are_taken_together_and_the_environment_wins(
     found = config(
         tmp_path,
         "[budget]\npages_per_week = 3\nnotices_per_week = 1\n[signals.latency_ms]\nfloor = 0.5\n",
-        LONGSHORE__BUDGET__PAGES_PER_WEEK="2.5",
-        LONGSHORE__SIGNALS__CACHED_SHARE__ENABLED="false",
-        LONGSHORE__RUNBOOK_URL="https://wiki.example/{app}",
+        LEEBOARD__BUDGET__PAGES_PER_WEEK="2.5",
+        LEEBOARD__SIGNALS__CACHED_SHARE__ENABLED="false",
+        LEEBOARD__RUNBOOK_URL="https://wiki.example/{app}",
         UNRELATED="x",
     )
     assert found.budget.pages_per_week == 2.5
@@ -58,8 +58,8 @@ def test_a_file_and_the_environment_are_taken_together_and_the_environment_wins(
         ("[signals.latency_ms]\ndetector = 'river:ADWIN(__import__(\"os\"))'\n", ["signals.latency_ms.detector"]),
         ("[signals.finish_reason]\ndetector = 'river:ADWIN'\n", ["signals.finish_reason.detector"]),
         ("[channels]\n" + "".join(f"{n} = 0\n" for n in msgspec.structs.asdict(Config().channels)), ["channels"]),
-        ("not toml", ["longshore.toml", "line 1"]),
-        ("[privacy]\nkey = 'secret-in-a-file'\n", ["privacy.key", "LONGSHORE__PRIVACY__KEY"]),
+        ("not toml", ["leeboard.toml", "line 1"]),
+        ("[privacy]\nkey = 'secret-in-a-file'\n", ["privacy.key", "LEEBOARD__PRIVACY__KEY"]),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -80,14 +80,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load(tmp_path, {})
 
 
-@pytest.mark.parametrize("variable", ["LONGSHORE__", "LONGSHORE__BUDGET__", "LONGSHORE__RUNBOOK_URL__X"])
+@pytest.mark.parametrize("variable", ["LEEBOARD__", "LEEBOARD__BUDGET__", "LEEBOARD__RUNBOOK_URL__X"])
 def test_a_wrong_variable_is_named(variable: str) -> None:
     with pytest.raises(ConfigError):
-        load(None, {variable: "1", "LONGSHORE__RUNBOOK_URL": "x"})
+        load(None, {variable: "1", "LEEBOARD__RUNBOOK_URL": "x"})
 
 
 def test_secrets_are_never_printed(tmp_path: Path) -> None:
-    found = config(tmp_path, "", LONGSHORE__PRIVACY__KEY="hush-hush")
+    found = config(tmp_path, "", LEEBOARD__PRIVACY__KEY="hush-hush")
     assert found.measure().key == "hush-hush"
     assert "hush-hush" not in str(printable(found))
     key = tmp_path / "key"
@@ -102,7 +102,7 @@ def test_the_fingerprint_changes_with_what_alerts_depend_on_and_with_nothing_els
     assert config(tmp_path, "[budget]\npages_per_week = 2\n").engine().fingerprint() != plain
     assert config(tmp_path, "[signals.latency_ms]\nfloor = 0.3\n").engine().fingerprint() != plain
     assert config(tmp_path, "[price]\ntable = false\n").engine().fingerprint() == plain
-    assert config(tmp_path, "", LONGSHORE__PRIVACY__KEY="k").engine().fingerprint() == plain
+    assert config(tmp_path, "", LEEBOARD__PRIVACY__KEY="k").engine().fingerprint() == plain
 
 
 def flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

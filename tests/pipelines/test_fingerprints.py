@@ -2,8 +2,8 @@
 
 import hashlib
 
-from longshore.pipelines.measure import Measurer, MeasureSettings
-from longshore.schemas import ModelCall, encode_observation
+from leeboard.pipelines.measure import Measurer, MeasureSettings
+from leeboard.schemas import ModelCall, encode_observation
 
 
 def measure(measurer=None, **fields):

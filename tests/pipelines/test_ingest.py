@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from longshore.pipelines.ingest import UnreadableFile, decode_line, read_records, total_bytes
-from longshore.pipelines.ingest.files import CHUNK_BYTES
-from longshore.schemas import Deploy, ModelCall, Reject, Score, encode
-from longshore.schemas.wire import MAX_RECORD_BYTES
+from leeboard.pipelines.ingest import UnreadableFile, decode_line, read_records, total_bytes
+from leeboard.pipelines.ingest.files import CHUNK_BYTES
+from leeboard.schemas import Deploy, ModelCall, Reject, Score, encode
+from leeboard.schemas.wire import MAX_RECORD_BYTES
 
 NOON_MS = 1_748_779_200_000
 

@@ -6,11 +6,11 @@ import tracemalloc
 import zlib
 
 import pytest
-from longshore.pipelines.ingest import read_records
-from longshore.pipelines.ingest.files import CHUNK_BYTES
-from longshore.pipelines.ingest.gzipped import PIECE_BYTES, GzipError, inflate
-from longshore.schemas import ModelCall, Reject, encode
-from longshore.schemas.wire import MAX_RECORD_BYTES
+from leeboard.pipelines.ingest import read_records
+from leeboard.pipelines.ingest.files import CHUNK_BYTES
+from leeboard.pipelines.ingest.gzipped import PIECE_BYTES, GzipError, inflate
+from leeboard.schemas import ModelCall, Reject, encode
+from leeboard.schemas.wire import MAX_RECORD_BYTES
 
 
 def line_of(number, output_text):

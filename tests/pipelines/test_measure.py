@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore.pipelines.ingest import decode_line
-from longshore.pipelines.measure import PRICE_SOURCE, Measurer, MeasureSettings
-from longshore.pipelines.measure.measurer import MAX_ID_BYTES, MAX_SCORES, MAX_TOOLS, SCOPES_KEPT
-from longshore.schemas import (
+from leeboard.pipelines.ingest import decode_line
+from leeboard.pipelines.measure import PRICE_SOURCE, Measurer, MeasureSettings
+from leeboard.pipelines.measure.measurer import MAX_ID_BYTES, MAX_SCORES, MAX_TOOLS, SCOPES_KEPT
+from leeboard.schemas import (
     FLAGS,
     GROUPS,
     MAX_LABEL_BYTES,

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.pipelines.kafka.settings import KafkaSettings, SecuritySettings
-from longshore.pipelines.producer import Call, Producer, Stats
-from longshore.schemas import ModelCall
-from longshore.schemas.wire import MAX_RECORD_BYTES
+from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
+from leeboard.pipelines.producer import Call, Producer, Stats
+from leeboard.schemas import ModelCall
+from leeboard.schemas.wire import MAX_RECORD_BYTES
 
 NOWHERE = KafkaSettings(bootstrap_servers=["127.0.0.1:9"])
 
@@ -55,7 +55,7 @@ def settled(producer: Producer, done: Callable[[Stats], bool]) -> Stats:
 
 
 def test_importing_the_producer_loads_nothing_heavy() -> None:
-    code = "import sys, longshore.pipelines.producer; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, leeboard.pipelines.producer; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {"msgspec", "kafka"} <= loaded

@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from longshore.pipelines.config import Config
-from longshore.pipelines.replay import Incident, Replay
-from longshore.schemas import ModelCall, SignalShift
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.replay import Incident, Replay
+from leeboard.schemas import ModelCall, SignalShift
 from msgspec.structs import replace
 
 from tests.realdata import Stream, load, names, needs_data

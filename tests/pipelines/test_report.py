@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from longshore.pipelines.config import Config
-from longshore.pipelines.replay import Replay, Result
-from longshore.pipelines.report import Recorder, recorder, write_report
-from longshore.pipelines.report.page import MAX_CARDS
-from longshore.pipelines.report.series import series_of, wilson
-from longshore.pipelines.watch.settings import WatchSettings
-from longshore.schemas import ModelCall, Reject
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.replay import Replay, Result
+from leeboard.pipelines.report import Recorder, recorder, write_report
+from leeboard.pipelines.report.page import MAX_CARDS
+from leeboard.pipelines.report.series import series_of, wilson
+from leeboard.pipelines.watch.settings import WatchSettings
+from leeboard.schemas import ModelCall, Reject
 
 START_MS = 1_767_571_200_000
 MINUTE_MS = 60_000

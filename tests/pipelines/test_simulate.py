@@ -10,9 +10,9 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
-from longshore.pipelines import simulate as sim
-from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC
-from longshore.schemas import ModelCall, decode, encode, epoch_ms, scope_key
+from leeboard.pipelines import simulate as sim
+from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC
+from leeboard.schemas import ModelCall, decode, encode, epoch_ms, scope_key
 from msgspec.structs import replace
 
 DAY_MS = 86_400_000

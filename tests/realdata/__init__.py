@@ -3,7 +3,7 @@
     from tests.realdata import available, load, needs_data, names, values
 
 works in every test under pytest (its import mode finds `tests` by its place), and with `python -m` from the project's
-root. Where the data lie: the environment variable LONGSHORE_DATA, else `../shared/data` beside the project.
+root. Where the data lie: the environment variable LEEBOARD_DATA, else `../shared/data` beside the project.
 """
 
 from .catalog import load, names

@@ -1,7 +1,7 @@
 """alpaca_eval: 805 prompts answered by dated model versions; text only."""
 
 import numpy as np
-from longshore.schemas import ModelCall
+from leeboard.schemas import ModelCall
 
 from .folder import lines
 from .stream import SPACING_MS, Split, Stream, View, Window

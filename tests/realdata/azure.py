@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
-from longshore.schemas import ModelCall
+from leeboard.schemas import ModelCall
 
 from .folder import rows
 from .stream import Split, Stream, View, Window

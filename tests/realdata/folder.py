@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-VARIABLE = "LONGSHORE_DATA"
+VARIABLE = "LEEBOARD_DATA"
 #: the folders that the converters read
 FOLDERS = (
     *("aider_telemetry", "alpaca_eval", "azure_llm_2023", "llmdrift", "llmperf_2023_12", "nab", "servegen", "tcpd"),

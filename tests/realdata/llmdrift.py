@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from longshore.schemas import ModelCall
+from leeboard.schemas import ModelCall
 
 from .folder import rows
 from .stream import SPACING_MS, Split, Stream, View, Window

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from longshore.schemas import ModelCall
+from leeboard.schemas import ModelCall
 
 from .folder import document
 from .stream import SPACING_MS, Split, Stream, View, Window

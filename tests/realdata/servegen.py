@@ -3,7 +3,7 @@
 import ast
 
 import numpy as np
-from longshore.schemas import ModelCall
+from leeboard.schemas import ModelCall
 
 from .folder import document
 from .stream import Floats, Split, Stream, View, Window

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from longshore.schemas import ModelCall
+from leeboard.schemas import ModelCall
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]

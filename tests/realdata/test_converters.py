@@ -7,7 +7,7 @@ from statistics import fmean, median
 import msgspec
 import numpy as np
 import pytest
-from longshore.schemas import ModelCall, decode, encode, epoch_ms, scope_key
+from leeboard.schemas import ModelCall, decode, encode, epoch_ms, scope_key
 
 from tests.realdata import SERIES, Stream, Values, Window, available, folder, load, names, needs_data, series, values
 from tests.realdata.servegen import servegen

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from longshore.pipelines.measure.embed import EmbedderSettings
-from longshore.pipelines.measure.texts import Texts, TextSettings
-from longshore.schemas import FEATURES, STYLE, ModelCall, TextMeasures
+from leeboard.pipelines.measure.embed import EmbedderSettings
+from leeboard.pipelines.measure.texts import Texts, TextSettings
+from leeboard.schemas import FEATURES, STYLE, ModelCall, TextMeasures
 
 from .folder import document, lines, rows
 

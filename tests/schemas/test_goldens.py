@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-from longshore.schemas import Observation, decode, decode_observation, decode_result, encode, encode_observation
-from longshore.schemas.generate import RECORDS, json_schemas
+from leeboard.schemas import Observation, decode, decode_observation, decode_result, encode, encode_observation
+from leeboard.schemas.generate import RECORDS, json_schemas
 from msgspec import Struct
 
 FOLDER = Path(__file__).parent / "goldens"

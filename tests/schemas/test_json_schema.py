@@ -9,9 +9,9 @@ from typing import Any, get_args
 import jsonschema
 import msgspec
 import pytest
-from longshore.schemas import Record, Result
-from longshore.schemas.generate import FOLDER, as_text, json_schemas, write
-from longshore.schemas.observation import Observation
+from leeboard.schemas import Record, Result
+from leeboard.schemas.generate import FOLDER, as_text, json_schemas, write
+from leeboard.schemas.observation import Observation
 
 SCHEMAS = json_schemas()
 
@@ -20,7 +20,7 @@ def test_the_committed_files_are_the_generated_ones() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == set(SCHEMAS)
     for name, schema in SCHEMAS.items():
         committed = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
-        assert committed == as_text(schema), f"{name}: run `python -m longshore.schemas.generate`"
+        assert committed == as_text(schema), f"{name}: run `python -m leeboard.schemas.generate`"
 
 
 def test_every_record_that_can_be_decoded_has_a_schema() -> None:
@@ -34,7 +34,7 @@ def test_a_schema_is_valid_and_carries_its_identity_and_description(name: str) -
     jsonschema.Draft202012Validator.check_schema(schema)
     record = schema["title"]
     assert name == record.replace("/", "-")
-    assert schema["$id"] == f"urn:longshore:schema:{record}"
+    assert schema["$id"] == f"urn:leeboard:schema:{record}"
     assert schema["properties"]["schema"] == {"enum": [record]}
     assert "schema" in schema["required"]
     for definition in (schema, *schema.get("$defs", {}).values()):
@@ -67,7 +67,7 @@ def test_rewriting_a_folder_replaces_what_is_stale_and_removes_what_is_gone(tmp_
 
 
 def test_key_order_does_not_depend_on_the_hash_seed() -> None:
-    code = "from longshore.schemas.generate import *; print(*map(as_text, json_schemas().values()))"
+    code = "from leeboard.schemas.generate import *; print(*map(as_text, json_schemas().values()))"
     texts = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -85,7 +85,7 @@ def test_key_order_does_not_depend_on_the_hash_seed() -> None:
 def test_the_json_folder_does_not_hide_the_standard_library(module: str) -> None:
     """Even where a module runs as a script, so that its own folder leads the path."""
     code = (
-        f"import sys; sys.path.insert(0, {str(FOLDER.parent)!r}); import json; import longshore.schemas.{module} as m"
+        f"import sys; sys.path.insert(0, {str(FOLDER.parent)!r}); import json; import leeboard.schemas.{module} as m"
     )
     code += "; assert m.json is json; print(json.loads('[1]'), json.__file__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

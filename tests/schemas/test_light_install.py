@@ -19,7 +19,7 @@ OPTIONAL = {"typing_extensions"}
 IMPORTED = """
 import sys
 before = set(sys.modules)
-import longshore.schemas
+import leeboard.schemas
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
 print(*sorted(loaded))
 """
@@ -34,22 +34,22 @@ def light(wheel: Path, new_venv: Callable[..., Path]) -> Path:
 def test_the_wheel_holds_three_typed_packages_and_the_json_schemas(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {f"longshore/{part}/py.typed" for part in ("schemas", "detectors", "pipelines")} <= set(names)
-    assert "longshore/schemas/json/model_call-1.json" in names
+    assert {f"leeboard/{part}/py.typed" for part in ("schemas", "detectors", "pipelines")} <= set(names)
+    assert "leeboard/schemas/json/model_call-1.json" in names
     table = {
-        f"longshore/pipelines/measure/embed/minilm/{name}" for name in ("rows.npy", "scales.npy", "vocabulary.txt")
+        f"leeboard/pipelines/measure/embed/minilm/{name}" for name in ("rows.npy", "scales.npy", "vocabulary.txt")
     }
     assert table <= set(names)
     assert any(name.endswith(".dist-info/licenses/NOTICE") for name in names), "the table's source and licence"
-    assert "longshore/__init__.py" not in names
-    assert all(name.startswith(("longshore/", "longshore-")) for name in names)
+    assert "leeboard/__init__.py" not in names
+    assert all(name.startswith(("leeboard/", "leeboard-")) for name in names)
     assert not [name for name in names if name.endswith(".pyc") or "/tests/" in name]
 
 
 def test_the_base_install_brings_two_dependencies(light: Path) -> None:
     (packages,) = light.glob("lib/python3*/site-packages")
     installed = {path.name.partition("-")[0] for path in packages.glob("*.dist-info")}
-    assert installed == {"longshore", "msgspec", "kafka_python"}
+    assert installed == {"leeboard", "msgspec", "kafka_python"}
 
 
 def test_the_base_install_is_small(light: Path) -> None:
@@ -61,13 +61,13 @@ def test_the_base_install_is_small(light: Path) -> None:
         sizes[top] = sizes.get(top, 0) + path.stat().st_size
     total = sum(sizes.values())
     print(f"base install: {total / 1e6:.2f} MB", {name: round(size / 1e6, 2) for name, size in sizes.items()})
-    assert sizes["longshore"] > 0
+    assert sizes["leeboard"] > 0
     assert total <= MOST_BYTES, sizes
 
 
 def test_the_records_work_in_the_base_install(light: Path, outside: Run) -> None:
     code = (
-        "import longshore.schemas as s, importlib.resources as r; "
+        "import leeboard.schemas as s, importlib.resources as r; "
         "print(s.__file__); print(s.encode(s.ModelCall(id='a', time=0, app='x')).decode()); "
         "print((r.files(s) / 'json' / 'alert-1.json').is_file())"
     )
@@ -84,7 +84,7 @@ def test_importing_the_records_loads_only_msgspec(light: Path, outside: Run) -> 
     for python in (light / "bin" / "python", sys.executable):
         done = outside(python, "-c", IMPORTED)
         assert done.returncode == 0, done.stderr
-        assert set(done.stdout.split()) - OPTIONAL == {"longshore", "msgspec"}
+        assert set(done.stdout.split()) - OPTIONAL == {"leeboard", "msgspec"}
 
 
 def test_the_base_install_has_none_of_the_heavy_packages(light: Path, outside: Run) -> None:
@@ -95,7 +95,7 @@ def test_the_base_install_has_none_of_the_heavy_packages(light: Path, outside: R
 
 @pytest.mark.parametrize("arguments", [[], ["demo"], ["replay", "calls.jsonl"]], ids=" ".join)
 def test_a_command_that_needs_the_extra_names_it_and_exits_2(light: Path, outside: Run, arguments: list[str]) -> None:
-    done = outside(light / "bin" / "longshore", *arguments)
+    done = outside(light / "bin" / "leeboard", *arguments)
     assert done.returncode == 2, done.stderr
-    assert "longshore[detectors]" in done.stderr
+    assert "leeboard[detectors]" in done.stderr
     assert "Traceback" not in done.stderr

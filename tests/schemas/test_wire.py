@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from longshore.schemas import (
+from leeboard.schemas import (
     FEATURES,
     FEWEST_NUMBERS,
     MAX_DIMENSIONS,
@@ -28,8 +28,8 @@ from longshore.schemas import (
     encode_observation,
     reject,
 )
-from longshore.schemas.scope import MAX_KEY_BYTES
-from longshore.schemas.wire import MAX_AHEAD_MS, MAX_DEPTH, MAX_RECORD_BYTES, MAX_TIME_MS, depth
+from leeboard.schemas.scope import MAX_KEY_BYTES
+from leeboard.schemas.wire import MAX_AHEAD_MS, MAX_DEPTH, MAX_RECORD_BYTES, MAX_TIME_MS, depth
 
 SECRET = "hunter2-SECRET"
 CALL: dict[str, Any] = {"schema": "model_call/1", "id": "call-1", "time": 1_795_512_600_000, "app": "shop"}

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from longshore.schemas import (
+from leeboard.schemas import (
     ModelCall,
     Reason,
     Refused,
@@ -19,7 +19,7 @@ from longshore.schemas import (
     encode,
     encode_observation,
 )
-from longshore.schemas.generate import RECORDS
+from leeboard.schemas.generate import RECORDS
 
 GOLDENS = Path(__file__).parent / "goldens"
 READERS: dict[str, Callable[[bytes], Any]] = {

@@ -4,11 +4,11 @@ import asyncio
 from functools import cache
 
 import pytest
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.gate_fold import KEPT_MS, SILENT_MS, GateFold
-from longshore.pipelines.kafka.settings import TopicSettings
-from longshore.pipelines.watch.settings import BudgetSettings
-from longshore.schemas import Alert, Page, decode_result, encode
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.gate_fold import KEPT_MS, SILENT_MS, GateFold
+from leeboard.pipelines.kafka.settings import TopicSettings
+from leeboard.pipelines.watch.settings import BudgetSettings
+from leeboard.schemas import Alert, Page, decode_result, encode
 from msgspec.structs import replace
 
 from tests.pipelines.watch.eventful import SETTINGS, eventful, merged

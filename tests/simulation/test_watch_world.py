@@ -6,13 +6,13 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from longshore.pipelines.config import Config
-from longshore.pipelines.kafka.fold import SOURCE
-from longshore.pipelines.kafka.settings import TopicSettings
-from longshore.pipelines.kafka.watch_fold import WatchFold
-from longshore.pipelines.watch.engine import Engine
-from longshore.pipelines.watch.engine import Record as EngineRecord
-from longshore.schemas import Observation, encode, encode_observation
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.fold import SOURCE
+from leeboard.pipelines.kafka.settings import TopicSettings
+from leeboard.pipelines.kafka.watch_fold import WatchFold
+from leeboard.pipelines.watch.engine import Engine
+from leeboard.pipelines.watch.engine import Record as EngineRecord
+from leeboard.schemas import Observation, encode, encode_observation
 from msgspec.structs import replace
 
 from tests.detectors.texts import made_up
@@ -24,7 +24,7 @@ from .world import Record, World
 
 TOPICS = TopicSettings()
 CONFIG = Config(signals=SETTINGS.signals, watch=SETTINGS.watch, links=SETTINGS.links, runbook_url=SETTINGS.runbook_url)
-SEEDS = range(int(os.environ.get("LONGSHORE_SIMULATIONS", "8")))
+SEEDS = range(int(os.environ.get("LEEBOARD_SIMULATIONS", "8")))
 #: an id at which the engine is made to raise
 POISON = "poison"
 

@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from longshore.pipelines.notify.message import Message, message_of
-from longshore.schemas import Alert, Page, decode_result, scope_key
+from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.schemas import Alert, Page, decode_result, scope_key
 from msgspec.structs import replace
 
 from ..watch.streams import Outcome, Traffic, run

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from longshore.pipelines.notify.sinks import Sink, SinkSettings
-from longshore.pipelines.notify.sinks.alertmanager import Alertmanager, AlertmanagerSettings
-from longshore.pipelines.notify.sinks.pagerduty import PagerDuty, PagerDutySettings
-from longshore.pipelines.notify.sinks.slack import Slack, SlackSettings
-from longshore.pipelines.notify.sinks.webhook import Webhook, WebhookSettings
+from leeboard.pipelines.notify.sinks import Sink, SinkSettings
+from leeboard.pipelines.notify.sinks.alertmanager import Alertmanager, AlertmanagerSettings
+from leeboard.pipelines.notify.sinks.pagerduty import PagerDuty, PagerDutySettings
+from leeboard.pipelines.notify.sinks.slack import Slack, SlackSettings
+from leeboard.pipelines.notify.sinks.webhook import Webhook, WebhookSettings
 
 ROUTING_KEY = "R" + "0" * 31
 SIGNING_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

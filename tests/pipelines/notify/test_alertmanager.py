@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from longshore.pipelines.notify.health import own_message
-from longshore.pipelines.notify.sinks.alertmanager import BATCH, HOLD_S, MAX_OPEN, Alertmanager
-from longshore.schemas import Verdict
+from leeboard.pipelines.notify.health import own_message
+from leeboard.pipelines.notify.sinks.alertmanager import BATCH, HOLD_S, MAX_OPEN, Alertmanager
+from leeboard.schemas import Verdict
 
 from .receivers import Answer, Receiver, in_turn, receiver
 from .records import page
@@ -125,11 +125,11 @@ def test_the_tenant_is_a_label_where_it_is_part_of_the_scope_and_names_are_few()
         made = alertmanager(server, Clock())
         made.deliver(page(scope="acme/shop/production/answer"))
         made.deliver(page("b"))
-        made.deliver(own_message("stalled", "trigger", "longshore", 0, 15.0))
+        made.deliver(own_message("stalled", "trigger", "leeboard", 0, 15.0))
     (one,), (two,), (three,) = server.bodies()
     assert one["labels"]["tenant"] == "acme"
     assert {*two["labels"]} == {"alertname", "app", "env", "route", "channel", "verdict", "severity"}
-    assert three["labels"]["alertname"] == "longshore_stalled"
+    assert three["labels"]["alertname"] == "leeboard_stalled"
 
 
 def test_many_open_alerts_are_told_in_batches_and_are_bounded() -> None:

@@ -1,20 +1,20 @@
-"""`longshore notify` without Kafka: the test of sinks, secrets, and what is said of a wrong configuration."""
+"""`leeboard notify` without Kafka: the test of sinks, secrets, and what is said of a wrong configuration."""
 
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from longshore.pipelines.cli.commands import cli
+from leeboard.pipelines.cli.commands import cli
 
 from .receivers import ACCEPTED, Answer, always, receiver
 from .sinks import ROUTING_KEY, SIGNING_KEY
 
-KEY = "LONGSHORE__NOTIFY__SINKS__{}__ROUTING_KEY"
+KEY = "LEEBOARD__NOTIFY__SINKS__{}__ROUTING_KEY"
 
 
 def run(tmp_path: Path, toml: str, *arguments: str, **environment: str) -> Result:
-    path = tmp_path / "longshore.toml"
+    path = tmp_path / "leeboard.toml"
     path.write_text(toml)
     result = CliRunner().invoke(cli, ["notify", *arguments, "--config", str(path)], env=environment)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -33,8 +33,8 @@ def four(url: str) -> str:
 def secrets(url: str) -> dict[str, str]:
     return {
         KEY.format("ONCALL"): ROUTING_KEY,
-        "LONGSHORE__NOTIFY__SINKS__CHAT__WEBHOOK_URL": f"{url}/slack",
-        "LONGSHORE__NOTIFY__SINKS__HOOK__SECRET": SIGNING_KEY,
+        "LEEBOARD__NOTIFY__SINKS__CHAT__WEBHOOK_URL": f"{url}/slack",
+        "LEEBOARD__NOTIFY__SINKS__HOOK__SECRET": SIGNING_KEY,
     }
 
 
@@ -51,7 +51,7 @@ def test_a_test_goes_through_every_sink_and_ends(tmp_path: Path) -> None:
     assert [body["event_action"] for body in server.bodies()[:2]] == ["trigger", "resolve"]
     assert "TEST" in server.bodies()[0]["payload"]["summary"]
     assert "TEST" in server.bodies()[2]["text"]
-    assert server.bodies()[4][0]["labels"]["alertname"] == "longshore_test"
+    assert server.bodies()[4][0]["labels"]["alertname"] == "leeboard_test"
 
 
 @pytest.mark.parametrize(
@@ -128,16 +128,16 @@ def test_a_wrong_field_is_named(tmp_path: Path, toml: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("toml", "variable", "value", "said"),
     [
-        (PAGERDUTY, "", "", "oncall.routing_key: set LONGSHORE__NOTIFY__SINKS__ONCALL__ROUTING_KEY, or"),
+        (PAGERDUTY, "", "", "oncall.routing_key: set LEEBOARD__NOTIFY__SINKS__ONCALL__ROUTING_KEY, or"),
         (PAGERDUTY, "ONCALL__ROUTING_KEY", "hush", "oncall.routing_key: not 32 letters and digits"),
         (PAGERDUTY + 'routing_key_file = "absent"\n', "", "", "oncall.routing_key_file: [Errno 2]"),
-        (PAGERDUTY + 'routing_key = "hush"\n', "", "", "oncall.routing_key is a secret: set LONGSHORE__NOTIFY__SINKS"),
+        (PAGERDUTY + 'routing_key = "hush"\n', "", "", "oncall.routing_key is a secret: set LEEBOARD__NOTIFY__SINKS"),
         (SLACK, "CHAT__WEBHOOK_URL", "hush", "chat.webhook_url: not a URL"),
         (WEBHOOK, "H__SECRET", "hush\u00e9", "h.secret: not of the form"),
     ],
 )
 def test_a_wrong_secret_is_named_and_not_shown(tmp_path: Path, toml: str, variable: str, value: str, said: str) -> None:
-    result = run(tmp_path, toml, **({f"LONGSHORE__NOTIFY__SINKS__{variable}": value} if variable else {}))
+    result = run(tmp_path, toml, **({f"LEEBOARD__NOTIFY__SINKS__{variable}": value} if variable else {}))
     assert result.exit_code == 2
     assert f"notify.sinks.{said}" in result.output
     assert "hush" not in result.output

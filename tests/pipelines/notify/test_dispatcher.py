@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from longshore.pipelines.notify.dispatcher import Dispatcher
-from longshore.pipelines.notify.message import Message
-from longshore.pipelines.notify.sinks import DELIVERED, Outcome, Sink
-from longshore.pipelines.notify.worker import MAX_QUEUE, Item, Pace
+from leeboard.pipelines.notify.dispatcher import Dispatcher
+from leeboard.pipelines.notify.message import Message
+from leeboard.pipelines.notify.sinks import DELIVERED, Outcome, Sink
+from leeboard.pipelines.notify.worker import MAX_QUEUE, Item, Pace
 
 from .receivers import ACCEPTED, Answer, always, eventually, in_turn, receiver
 from .records import notice, page

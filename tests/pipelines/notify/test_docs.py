@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from longshore.pipelines.config import load
-from longshore.pipelines.notify.metrics import Metrics
-from longshore.pipelines.notify.settings import secrets_of
-from longshore.pipelines.notify.sinks import SinkSettings
+from leeboard.pipelines.config import load
+from leeboard.pipelines.notify.metrics import Metrics
+from leeboard.pipelines.notify.settings import secrets_of
+from leeboard.pipelines.notify.sinks import SinkSettings
 from prometheus_client import generate_latest
 
 from .sinks import ROUTING_KEY, SIGNING_KEY
@@ -24,10 +24,10 @@ def fenced(language: str) -> str:
 def test_the_example_is_a_configuration_with_every_sink_and_its_secrets_come_from_where_it_says(tmp_path: Path) -> None:
     secret = tmp_path / "ticket"
     secret.write_text(SIGNING_KEY)
-    path = tmp_path / "longshore.toml"
+    path = tmp_path / "leeboard.toml"
     path.write_text(fenced("toml").replace("/run/secrets/ticket", str(secret)))
     values = {"ONCALL__ROUTING_KEY": ROUTING_KEY, "CHAT__WEBHOOK_URL": "https://hooks.slack.example/x"}
-    named = {f"LONGSHORE__NOTIFY__SINKS__{name}": value for name, value in values.items()}
+    named = {f"LEEBOARD__NOTIFY__SINKS__{name}": value for name, value in values.items()}
     assert all(f"`{variable}`" in DOCS.read_text(encoding="utf-8") for variable in named)
     notify = load(path, named).notify
     assert {type(sink) for sink in notify.sinks.values()} == {*get_args(SinkSettings)}
@@ -41,6 +41,6 @@ def test_the_example_is_a_configuration_with_every_sink_and_its_secrets_come_fro
 
 
 def test_every_metric_is_explained_and_every_explained_metric_exists() -> None:
-    told = set(re.findall(r"`(longshore_notify_\w+)", DOCS.read_text(encoding="utf-8")))
+    told = set(re.findall(r"`(leeboard_notify_\w+)", DOCS.read_text(encoding="utf-8")))
     exported = re.findall(r"^# TYPE (\S+) ", generate_latest(Metrics(["x"]).registry).decode(), re.MULTILINE)
     assert {name for name in exported if not name.endswith("_created")} == told

@@ -1,9 +1,9 @@
 """The dead man's switch: silence while connected is one trouble, no broker is another, and both end."""
 
 import pytest
-from longshore.pipelines.notify.health import DeadMan, Turn, own_message
-from longshore.pipelines.notify.message import Message
-from longshore.schemas import Page, decode_result, encode
+from leeboard.pipelines.notify.health import DeadMan, Turn, own_message
+from leeboard.pipelines.notify.message import Message
+from leeboard.schemas import Page, decode_result, encode
 
 AFTER_S = 900.0
 
@@ -58,11 +58,11 @@ def test_a_trouble_that_an_earlier_process_told_is_taken_back() -> None:
 
 
 @pytest.mark.parametrize("kind", ["stalled", "unreachable", "test"])
-def test_a_word_about_longshore_is_a_page_that_any_receiver_can_read(kind: str) -> None:
+def test_a_word_about_leeboard_is_a_page_that_any_receiver_can_read(kind: str) -> None:
     made: list[Message] = [
         own_message(kind, status, "fleet", 1_800_000_000_000, 15.0) for status in ("trigger", "resolve")
     ]  # type: ignore[arg-type]
-    assert {message.key for message in made} == {f"longshore_{kind}/fleet"}
+    assert {message.key for message in made} == {f"leeboard_{kind}/fleet"}
     assert [message.status for message in made] == ["trigger", "resolve"]
     for message in made:
         assert isinstance(message.record, Page)

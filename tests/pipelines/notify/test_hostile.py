@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from longshore.pipelines.notify import words
-from longshore.pipelines.notify.message import Message, message_of
-from longshore.pipelines.notify.sinks import Sink
-from longshore.pipelines.notify.sinks.pagerduty import MAX_BODY_BYTES, MAX_KEY, MAX_SUMMARY
-from longshore.pipelines.notify.sinks.slack import MAX_BLOCK, escape
-from longshore.pipelines.notify.withhold import withhold
-from longshore.schemas import Alert, LabelShift, Page, RolledUp, decode_result, encode
-from longshore.schemas.alert import Example, Share
+from leeboard.pipelines.notify import words
+from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.pipelines.notify.sinks import Sink
+from leeboard.pipelines.notify.sinks.pagerduty import MAX_BODY_BYTES, MAX_KEY, MAX_SUMMARY
+from leeboard.pipelines.notify.sinks.slack import MAX_BLOCK, escape
+from leeboard.pipelines.notify.withhold import withhold
+from leeboard.schemas import Alert, LabelShift, Page, RolledUp, decode_result, encode
+from leeboard.schemas.alert import Example, Share
 from msgspec.structs import replace
 
 from .receivers import ACCEPTED, Answer, Receiver, receiver

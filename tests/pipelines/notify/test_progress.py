@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.pipelines.notify.progress import Metadata, Progress, read_metadata
-from longshore.pipelines.notify.settings import MAX_SINKS
+from leeboard.pipelines.notify.progress import Metadata, Progress, read_metadata
+from leeboard.pipelines.notify.settings import MAX_SINKS
 
 SINKS = ("a", "b", "c")
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from longshore.pipelines.notify import router as module
-from longshore.pipelines.notify.health import own_message
-from longshore.pipelines.notify.message import message_of
-from longshore.pipelines.notify.router import Router
-from longshore.pipelines.notify.settings import NotifySettings, RouteSettings
-from longshore.schemas import RolledUp, Verdict
+from leeboard.pipelines.notify import router as module
+from leeboard.pipelines.notify.health import own_message
+from leeboard.pipelines.notify.message import message_of
+from leeboard.pipelines.notify.router import Router
+from leeboard.pipelines.notify.settings import NotifySettings, RouteSettings
+from leeboard.schemas import RolledUp, Verdict
 from msgspec.structs import replace
 
 from .records import full_page, notice, page, real_notices, real_pages
@@ -169,9 +169,9 @@ def test_the_same_messages_give_the_same_sinks_so_history_can_be_read_back() -> 
     assert any(told)
 
 
-def test_trouble_of_longshore_goes_to_every_sink_that_gets_pages_and_ends_where_it_was_told() -> None:
+def test_trouble_of_leeboard_goes_to_every_sink_that_gets_pages_and_ends_where_it_was_told() -> None:
     routes = route("other", app=["shop"]), route("chat", "notices"), route("hook", "pages", "notices")
-    began, ended = (own_message("stalled", status, "longshore", 0) for status in ("trigger", "resolve"))
+    began, ended = (own_message("stalled", status, "leeboard", 0) for status in ("trigger", "resolve"))
     assert router(*routes).route(ended) == ["pager", "other"], "where it says nothing if nothing is open"
     folded = router(*routes)
     assert folded.route(began) == ["other", "hook"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.pipelines.notify.health import own_message
-from longshore.pipelines.notify.message import Message, message_of
-from longshore.pipelines.notify.sinks.alertmanager import Alertmanager
-from longshore.pipelines.notify.sinks.base import MAX_PAUSE_S, TOO_OFTEN_S, judge
-from longshore.schemas import decode_result, encode
+from leeboard.pipelines.notify.health import own_message
+from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.pipelines.notify.sinks.alertmanager import Alertmanager
+from leeboard.pipelines.notify.sinks.base import MAX_PAUSE_S, TOO_OFTEN_S, judge
+from leeboard.schemas import decode_result, encode
 from standardwebhooks import Webhook as Verifier
 
 from .receivers import ACCEPTED, Answer, always, in_turn, receiver
@@ -24,7 +24,7 @@ MESSAGES: dict[str, Callable[[], Message]] = {
     "page": lambda: message_of(full_page()),
     "resolve": lambda: message_of(full_page("resolve")),
     "notice": lambda: notice("n", severity="info"),
-    "stalled": lambda: own_message("stalled", "trigger", "longshore", 1_795_512_600_250, 15.0),
+    "stalled": lambda: own_message("stalled", "trigger", "leeboard", 1_795_512_600_250, 15.0),
 }
 
 
@@ -35,13 +35,13 @@ def accepted(kind: str) -> Answer:
 @pytest.mark.parametrize("what", MESSAGES)
 @pytest.mark.parametrize("kind", TYPES)
 def test_the_body_is_the_golden_one(kind: str, what: str) -> None:
-    """`LONGSHORE_WRITE_GOLDENS=1` writes them; a person reads the difference."""
+    """`LEEBOARD_WRITE_GOLDENS=1` writes them; a person reads the difference."""
     made = sink(kind)
     if isinstance(made, Alertmanager):
         made._clock = lambda: NOW_S
     body = json.dumps(made.compose(MESSAGES[what]()), indent=1, ensure_ascii=False) + "\n"
     path = GOLDENS / f"{kind}-{what}.json"
-    if os.environ.get("LONGSHORE_WRITE_GOLDENS"):
+    if os.environ.get("LEEBOARD_WRITE_GOLDENS"):
         path.write_text(body, encoding="utf-8")
     assert body == path.read_text(encoding="utf-8")
 

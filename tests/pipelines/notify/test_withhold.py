@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from longshore.pipelines.notify.message import Message, message_of
-from longshore.pipelines.notify.withhold import withhold
-from longshore.schemas import LabelShift, RolledUp, Verdict, encode
-from longshore.schemas.alert import Share
+from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.pipelines.notify.withhold import withhold
+from leeboard.schemas import LabelShift, RolledUp, Verdict, encode
+from leeboard.schemas.alert import Share
 from msgspec.structs import replace
 
 from .records import full_page, real_notices, real_pages

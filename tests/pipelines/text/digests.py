@@ -1,9 +1,9 @@
 """As a program: what reader and embedder make of some texts, a line for each; run with and without compiling."""
 
 import numpy as np
-from longshore.pipelines.measure.embed import StaticEmbedder
-from longshore.pipelines.measure.text import TextReader
-from longshore.pipelines.measure.vectors import cosine, pack
+from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.text import TextReader
+from leeboard.pipelines.measure.vectors import cosine, pack
 
 TEXTS = (
     "Where is my order? I'd like to return the **blue** shoes, please.",

@@ -3,8 +3,8 @@
 import struct
 from typing import NamedTuple
 
-from longshore.pipelines.measure.text import Reading, TextReader
-from longshore.schemas import FEATURES, STYLE
+from leeboard.pipelines.measure.text import Reading, TextReader
+from leeboard.schemas import FEATURES, STYLE
 
 MAX_CHARS = 8000
 READER = TextReader(MAX_CHARS)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from longshore.pipelines.measure.embed import StaticEmbedder
-from longshore.pipelines.measure.text import TextReader, text_version
-from longshore.pipelines.measure.text.characters import SCRIPTS
-from longshore.pipelines.measure.text.lexicon import LANGUAGES
+from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.text import TextReader, text_version
+from leeboard.pipelines.measure.text.characters import SCRIPTS
+from leeboard.pipelines.measure.text.lexicon import LANGUAGES
 
 from .reading import MAX_CHARS, READER, read
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from longshore.schemas import FEATURES
+from leeboard.schemas import FEATURES
 
 from .reading import read
 

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from longshore.pipelines.config import Config
-from longshore.pipelines.ingest import decode_line
-from longshore.pipelines.measure import EmbedderSettings, Measurer, MeasureSettings
-from longshore.pipelines.measure.embed import transformer
-from longshore.pipelines.measure.embed.transformer import TransformerEmbedder
-from longshore.pipelines.replay import Replay
-from longshore.schemas import ModelCall, Reject, encode, encode_observation
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.ingest import decode_line
+from leeboard.pipelines.measure import EmbedderSettings, Measurer, MeasureSettings
+from leeboard.pipelines.measure.embed import transformer
+from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder
+from leeboard.pipelines.replay import Replay
+from leeboard.schemas import ModelCall, Reject, encode, encode_observation
 
 from .marked import ANSWERED, ASKED, SECRETS, SYSTEM, secrets_in, strings_in
 

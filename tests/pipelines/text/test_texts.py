@@ -6,13 +6,13 @@ import struct
 
 import numpy as np
 import pytest
-from longshore.pipelines.ingest import decode_line
-from longshore.pipelines.measure import Arrival, EmbedderSettings, Measurer, MeasureSettings, TextSettings
-from longshore.pipelines.measure.embed import StaticEmbedder
-from longshore.pipelines.measure.text import text_version
-from longshore.pipelines.measure.vectors import given_vector
-from longshore.pipelines.watch.attribution import describe
-from longshore.schemas import (
+from leeboard.pipelines.ingest import decode_line
+from leeboard.pipelines.measure import Arrival, EmbedderSettings, Measurer, MeasureSettings, TextSettings
+from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.text import text_version
+from leeboard.pipelines.measure.vectors import given_vector
+from leeboard.pipelines.watch.attribution import describe
+from leeboard.schemas import (
     FEATURES,
     FLAGS,
     MAX_DIMENSIONS,

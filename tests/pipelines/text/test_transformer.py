@@ -8,10 +8,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from longshore.pipelines.measure import Arrival, EmbedderError, EmbedderSettings, Measurer, MeasureSettings
-from longshore.pipelines.measure.embed import make, transformer
-from longshore.pipelines.measure.embed.transformer import TransformerEmbedder, load
-from longshore.schemas import FLAGS, ModelCall
+from leeboard.pipelines.measure import Arrival, EmbedderError, EmbedderSettings, Measurer, MeasureSettings
+from leeboard.pipelines.measure.embed import make, transformer
+from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder, load
+from leeboard.schemas import FLAGS, ModelCall
 
 
 class Model:
@@ -153,5 +153,5 @@ def test_no_embedder_is_made_where_texts_get_no_vectors():
 
 @pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="sentence-transformers is installed")
 def test_a_missing_extra_is_named():
-    with pytest.raises(EmbedderError, match=r"longshore\[embeddings\]"):
+    with pytest.raises(EmbedderError, match=r"leeboard\[embeddings\]"):
         load(EmbedderSettings(backend="sentence-transformers", model="m"))

@@ -5,9 +5,9 @@ from heapq import merge
 from typing import Any
 
 import numpy as np
-from longshore.pipelines.watch.engine import Record
-from longshore.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from longshore.schemas import Accept, Confirm, Deploy, ModelCall, Mute, Observation, Score
+from leeboard.pipelines.watch.engine import Record
+from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
+from leeboard.schemas import Accept, Confirm, Deploy, ModelCall, Mute, Observation, Score
 from msgspec.structs import replace
 
 from .streams import DAY_MS, MEASURER, MINUTE_MS, START_MS, Traffic, run
@@ -23,7 +23,7 @@ SETTINGS = EngineSettings(
         "latency_given_tokens": SignalSettings(weight=2.0),
     },
     watch=WatchSettings(ring_calls=500, summary_minutes=60),
-    links={"console": "https://longshore.example/{route}/{dedup_key}"},
+    links={"console": "https://leeboard.example/{route}/{dedup_key}"},
     runbook_url="https://runbooks.example/{app}",
 )
 

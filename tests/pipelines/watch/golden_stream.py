@@ -5,9 +5,9 @@ from heapq import merge
 from pathlib import Path
 from typing import Any
 
-from longshore.pipelines.config import Config
-from longshore.pipelines.replay import Replay, Result
-from longshore.schemas import Accept, Deploy, ModelCall, Score
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.replay import Replay, Result
+from leeboard.schemas import Accept, Deploy, ModelCall, Score
 
 #: written by `python -m tests.pipelines.watch.regenerate`
 ALERTS = Path(__file__).parent / "goldens" / "alerts.jsonl"

@@ -3,7 +3,7 @@
 To be run, and its difference read, whenever a change of the engine is meant to change alerts.
 """
 
-from longshore.schemas import encode
+from leeboard.schemas import encode
 
 from .golden_stream import ALERTS, replayed
 

@@ -6,11 +6,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from longshore.pipelines.measure import Measurer, MeasureSettings
-from longshore.pipelines.watch.engine import Engine, Record
-from longshore.pipelines.watch.gate import Gate
-from longshore.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from longshore.schemas import Alert, ModelCall, Observation, Page, Reject, Summary
+from leeboard.pipelines.measure import Measurer, MeasureSettings
+from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.gate import Gate
+from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
+from leeboard.schemas import Alert, ModelCall, Observation, Page, Reject, Summary
 
 #: Monday, 2026-01-05 00:00 UTC
 START_MS = 1_767_571_200_000
@@ -135,7 +135,7 @@ def run(
 
 def only(*names: str, **watch: Any) -> EngineSettings:
     """Alerts only, with every signal switched off but these."""
-    from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
+    from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 
     known = (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT)
     off = {s.name: SignalSettings(enabled=False) for s in known if s.name not in names}

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from longshore.pipelines.measure.fingerprints import id_hash
-from longshore.pipelines.watch.engine import Engine, Record
-from longshore.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from longshore.schemas import (
+from leeboard.pipelines.measure.fingerprints import id_hash
+from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
+from leeboard.schemas import (
     NUMBERS,
     Accept,
     Confirm,
@@ -75,7 +75,7 @@ controls = st.one_of(
     said(Deploy, what=texts),
     said(Accept),
     said(Mute, until=times),
-    said(Confirm, dedup_key=st.just("longshore-0"), real=st.booleans()),
+    said(Confirm, dedup_key=st.just("leeboard-0"), real=st.booleans()),
 )
 
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longshore.pipelines import simulate as sim
-from longshore.pipelines.measure.fingerprints import id_hash
-from longshore.pipelines.watch.alerts import MAX_EXAMPLES, MAX_SIGNALS
-from longshore.pipelines.watch.bank import Bank, Place
-from longshore.pipelines.watch.engine import Engine, Record
-from longshore.pipelines.watch.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
-from longshore.pipelines.watch.layout import CATEGORIES
-from longshore.pipelines.watch.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS
-from longshore.pipelines.watch.settings import EngineSettings, WatchSettings
-from longshore.pipelines.watch.signals import NUMERIC
-from longshore.schemas import NUMBERS, Accept, Deploy, Observation
+from leeboard.pipelines import simulate as sim
+from leeboard.pipelines.measure.fingerprints import id_hash
+from leeboard.pipelines.watch.alerts import MAX_EXAMPLES, MAX_SIGNALS
+from leeboard.pipelines.watch.bank import Bank, Place
+from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
+from leeboard.pipelines.watch.layout import CATEGORIES
+from leeboard.pipelines.watch.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS
+from leeboard.pipelines.watch.settings import EngineSettings, WatchSettings
+from leeboard.pipelines.watch.signals import NUMERIC
+from leeboard.schemas import NUMBERS, Accept, Deploy, Observation
 from msgspec.structs import replace
 
 from .eventful import SETTINGS, about, eventful, merged

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from longshore.detectors.budget import notice_nats, page_nats
-from longshore.pipelines.watch.bank import Place
-from longshore.pipelines.watch.engine import Engine, Record
-from longshore.pipelines.watch.settings import BudgetSettings, ChannelSettings, EngineSettings, SignalSettings
-from longshore.pipelines.watch.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
-from longshore.schemas import Score
+from leeboard.detectors.budget import notice_nats, page_nats
+from leeboard.pipelines.watch.bank import Place
+from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.settings import BudgetSettings, ChannelSettings, EngineSettings, SignalSettings
+from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
+from leeboard.schemas import Score
 
 from .eventful import about
 from .streams import Traffic, run

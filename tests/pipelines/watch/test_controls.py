@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longshore.pipelines.watch.engine import Engine, Record
-from longshore.pipelines.watch.scope import MAX_CLOSED
-from longshore.pipelines.watch.settings import EngineSettings, ScopeSettings, SignalSettings, WatchSettings
-from longshore.pipelines.watch.signals import MAX_SCORES
-from longshore.schemas import Accept, Alert, Confirm, Deploy, Mute, Observation, Score, encode
+from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.scope import MAX_CLOSED
+from leeboard.pipelines.watch.settings import EngineSettings, ScopeSettings, SignalSettings, WatchSettings
+from leeboard.pipelines.watch.signals import MAX_SCORES
+from leeboard.schemas import Accept, Alert, Confirm, Deploy, Mute, Observation, Score, encode
 from msgspec.structs import replace
 
 from .eventful import about
@@ -137,7 +137,7 @@ def test_only_the_last_incidents_of_a_scope_can_be_confirmed() -> None:
         records += traffic.take(300, price=2.0 ** (k + 1))
     keys = [alerts[0].dedup_key for alerts in run(records).incidents()]
     assert len(keys) == MAX_CLOSED + 1
-    records += [Confirm(**about(traffic), dedup_key=key) for key in ["longshore-unknown", *keys]]
+    records += [Confirm(**about(traffic), dedup_key=key) for key in ["leeboard-unknown", *keys]]
     outcome = run(records)
     assert [a.dedup_key for a in outcome.alerts if a.confirmed] == keys[1:]
 

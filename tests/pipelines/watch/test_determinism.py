@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from longshore.pipelines.watch import codec
-from longshore.pipelines.watch.engine import ENGINE_VERSION, Engine, Record
-from longshore.pipelines.watch.settings import (
+from leeboard.pipelines.watch import codec
+from leeboard.pipelines.watch.engine import ENGINE_VERSION, Engine, Record
+from leeboard.pipelines.watch.settings import (
     BudgetSettings,
     ChannelSettings,
     EngineSettings,
@@ -19,7 +19,7 @@ from longshore.pipelines.watch.settings import (
     SignalSettings,
     WatchSettings,
 )
-from longshore.schemas import Alert, Summary, encode
+from leeboard.schemas import Alert, Summary, encode
 
 from .eventful import ROUTES, SETTINGS, Logged, eventful, merged
 from .streams import ALERTS_ONLY, DAY_MS, NUMERICS, START_MS, Outcome, Traffic, run
@@ -225,7 +225,7 @@ def damaged(parts: Parts) -> dict[str, Parts]:
     broken["version 9"] = repacked(parts, "detectors", codec.DetectorsPart, version=9)
     broken["short record"] = repacked(parts, "scope", codec.ScopePart, record=b"1234")
     broken["no events"] = repacked(parts, "scope", codec.ScopePart, binary_events=b"")
-    broken["river"] = repacked(parts, "scope", codec.ScopePart, river={"numeric.0": b"ADWIN()\nlongshore river 1 00\n"})
+    broken["river"] = repacked(parts, "scope", codec.ScopePart, river={"numeric.0": b"ADWIN()\nleeboard river 1 00\n"})
     detectors = msgspec.msgpack.decode(zlib.decompress(parts["detectors"]), type=codec.DetectorsPart).detectors
     at = next(k for k, one in enumerate(detectors) if one.watcher is not None)
     for field in ("row", "watcher", "yardstick"):
@@ -312,7 +312,7 @@ import sys
 import numpy as np
 from tests.pipelines.watch.streams import run
 from tests.pipelines.watch.test_determinism import two_scopes
-from longshore.schemas import encode
+from leeboard.schemas import encode
 with np.errstate(over="ignore"):  # integers wrap around, as in the compiled kernels
     for alert in run(two_scopes()).alerts:
         print(encode(alert).decode())

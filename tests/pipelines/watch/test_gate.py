@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore.pipelines.watch import gate as module
-from longshore.pipelines.watch.gate import APP_SHARE, WEEK_MS, Gate, H
-from longshore.pipelines.watch.settings import BudgetSettings
-from longshore.schemas import (
+from leeboard.pipelines.watch import gate as module
+from leeboard.pipelines.watch.gate import APP_SHARE, WEEK_MS, Gate, H
+from leeboard.pipelines.watch.settings import BudgetSettings
+from leeboard.schemas import (
     Alert,
     AlertEvidence,
     Baseline,

@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 import pytest
-from longshore.pipelines.numerics import numerics_tag
-from longshore.pipelines.replay import Result
-from longshore.schemas import Alert, decode_result, encode
+from leeboard.pipelines.numerics import numerics_tag
+from leeboard.pipelines.replay import Result
+from leeboard.schemas import Alert, decode_result, encode
 
 from .golden_stream import ALERTS, replayed
 

@@ -3,10 +3,10 @@
 from itertools import pairwise
 
 import pytest
-from longshore.pipelines.watch.engine import Record
-from longshore.pipelines.watch.incident import MAX_MILESTONE
-from longshore.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from longshore.schemas import Alert, Page
+from leeboard.pipelines.watch.engine import Record
+from leeboard.pipelines.watch.incident import MAX_MILESTONE
+from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
+from leeboard.schemas import Alert, Page
 
 from .streams import ALERTS_ONLY, DAY_MS, MINUTE_MS, START_MS, Outcome, Traffic, only, opened, run
 

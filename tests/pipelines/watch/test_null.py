@@ -1,9 +1,9 @@
 """Nothing happens: how often an incident opens all the same, and that it goes away. The benchmark has 1,000 streams."""
 
 import pytest
-from longshore.detectors.budget import YOUNG_NOTICE
-from longshore.pipelines.watch.settings import ChannelName, ChannelSettings, EngineSettings, WatchSettings
-from longshore.pipelines.watch.signals import CHANNELS
+from leeboard.detectors.budget import YOUNG_NOTICE
+from leeboard.pipelines.watch.settings import ChannelName, ChannelSettings, EngineSettings, WatchSettings
+from leeboard.pipelines.watch.signals import CHANNELS
 
 from .streams import ALERTS_ONLY, Outcome, Traffic, only, opened, run
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from longshore.pipelines.watch.engine import SUMMARY_CALLS, SUMMARY_LATEST
-from longshore.pipelines.watch.settings import BudgetSettings, EngineSettings, SignalSettings, WatchSettings
-from longshore.schemas import NUMBERS, Observation, SignalSummary, Summary
+from leeboard.pipelines.watch.engine import SUMMARY_CALLS, SUMMARY_LATEST
+from leeboard.pipelines.watch.settings import BudgetSettings, EngineSettings, SignalSettings, WatchSettings
+from leeboard.schemas import NUMBERS, Observation, SignalSummary, Summary
 from msgspec.structs import replace
 
 from .streams import ALERTS_ONLY, MINUTE_MS, START_MS, Traffic, run

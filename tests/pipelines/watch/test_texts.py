@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longshore.pipelines.watch.engine import Engine
-from longshore.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from longshore.pipelines.watch.signals import TEXT
-from longshore.pipelines.watch.texts import SWITCH_CALLS
-from longshore.schemas import FEATURES, FLAGS, NUMBERS, STYLE, Alert, Observation, TextMeasures, encode
+from leeboard.pipelines.watch.engine import Engine
+from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
+from leeboard.pipelines.watch.signals import TEXT
+from leeboard.pipelines.watch.texts import SWITCH_CALLS
+from leeboard.schemas import FEATURES, FLAGS, NUMBERS, STYLE, Alert, Observation, TextMeasures, encode
 from msgspec.structs import replace
 
 from tests.detectors.texts import MOVED_FEATURE, MOVED_TOKENS, made_up

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from longshore.schemas import NUMBERS, Observation, TextMeasures
+from leeboard.schemas import NUMBERS, Observation, TextMeasures
 
 from tests.realdata.texts import Side
 

@@ -1,0 +1,5 @@
+"""`python -m leeboard.pipelines.cli`."""
+
+from . import main
+
+main()

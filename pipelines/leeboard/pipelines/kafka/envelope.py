@@ -1,0 +1,41 @@
+"""Keys and headers of records: CloudEvents in binary mode, and where a record comes from."""
+
+from datetime import UTC, datetime
+
+from leeboard.schemas import Alert, Page
+
+from .fold import POSITION, Headers
+
+JSON = b"application/json"
+
+
+def cloud_event(kind: str, id_: str, time_ms: int, source: str) -> list[tuple[str, bytes]]:
+    """Headers of CloudEvents 1.0, Kafka protocol binding, binary mode."""
+    time = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", id_.encode()),
+        ("ce_type", f"leeboard.{kind}".encode()),
+        ("ce_source", f"/leeboard/{source}".encode()),
+        ("ce_time", time.encode()),
+        ("content-type", JSON),
+    ]
+
+
+def alert_headers(alert: Alert, partition: int, offset: int) -> Headers:
+    """Headers of an alert that a record of `calls` caused."""
+    event = cloud_event("alert", alert.id, alert.time, alert.scope.strip("/"))
+    return [*event, (POSITION, f"{partition}/{offset}".encode())]
+
+
+def page_headers(page: Page) -> Headers:
+    """Headers of a page."""
+    return cloud_event("page", f"{page.page_key}-{page.status}-{page.alert.id}", page.time, "gate")
+
+
+def scope_of_key(key: bytes | None) -> str:
+    """The scope that a record's key names; empty where it is no text."""
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError:
+        return ""

@@ -1,5 +1,0 @@
-"""`python -m longshore.pipelines.cli`."""
-
-from . import main
-
-main()
