@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from leeboard.pipelines.watch.signals import CATEGORICAL, NUMERIC
+from leeboard.pipelines.signals import CATEGORICAL, NUMERIC
 from leeboard.schemas import FLAGS, GROUPS, NUMBERS, Observation
 from river import drift
 

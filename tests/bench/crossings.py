@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from leeboard.detectors.jit import Floats
+from leeboard.detectors.core.jit import Floats
 from scipy.signal import lfilter
 from scipy.stats import poisson
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.match import Found, find
+from leeboard.pipelines.evaluate import Found, find
 from leeboard.pipelines.replay import Replay
 from leeboard.pipelines.simulate import default_scenario, demo_scenario, simulate, truth
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from leeboard.detectors import numeric, season
-from leeboard.detectors.betting import BETS
-from leeboard.detectors.jit import Arena, Floats, Integers, kernel
-from leeboard.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
-from leeboard.detectors.numeric_detector import ACCEPTED_AFTER
+from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.jit import Arena, Floats, Integers, kernel
+from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
+from leeboard.detectors.numeric import kernels as numeric
+from leeboard.detectors.numeric import season
+from leeboard.detectors.numeric.detector import ACCEPTED_AFTER
 
 from tests.realdata import Values
 

@@ -5,8 +5,8 @@ from collections import Counter
 from functools import cache
 
 import numpy as np
-from leeboard.detectors.vector_scope import CONDITIONAL, SIGNALS, STYLE
-from leeboard.detectors.vector_space import FIT_EVENTS
+from leeboard.detectors.vector.store import FIT_EVENTS
+from leeboard.pipelines.watch.texts.signals import CONDITIONAL, SIGNALS, STYLE
 from leeboard.schemas import STYLE as VOCABULARY
 
 from tests.realdata.text_streams import NULLS, UPDATES, Calls, Maker, update

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.replay import Replay
-from leeboard.pipelines.watch.gate import WEEK_MS, Gate, H
+from leeboard.pipelines.watch.gate.fold import WEEK_MS, Gate, H
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert
 from msgspec.structs import replace

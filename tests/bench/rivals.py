@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from leeboard.detectors.jit import Floats, Integers
+from leeboard.detectors.core.jit import Floats, Integers
 from river import drift
 from river.base import DriftDetector
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from leeboard.detectors.jit import Floats
+from leeboard.detectors.core.jit import Floats
 
 from tests.realdata import Values
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from leeboard.pipelines.watch.engine import Engine
-from leeboard.pipelines.watch.gate import Gate
+from leeboard.pipelines.watch.gate.fold import Gate
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.schemas import NUMBERS, Alert, Observation
 from msgspec.structs import replace

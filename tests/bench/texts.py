@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from leeboard.detectors.lifecycle import FIRED, LEVEL
-from leeboard.detectors.vector_parts import space_parts
-from leeboard.detectors.vector_scope import DIRECTIONS, SIGNALS
-from leeboard.detectors.vector_text import chunks_needed
+from leeboard.detectors.core.lifecycle import FIRED, LEVEL
+from leeboard.pipelines.watch.texts.rows import chunks_needed
+from leeboard.pipelines.watch.texts.signals import DIRECTIONS, SIGNALS
+from leeboard.pipelines.watch.texts.store_parts import space_parts
 
 from tests.detectors.texts import PLACES, Happening, TextScope, batch_of, hashes, part_of
 from tests.realdata.text_streams import (

@@ -1,8 +1,8 @@
 """The metrics that leeboard exports, with their labels, read from the classes that make them."""
 
-from leeboard.pipelines.kafka.meters import Meters
 from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.notify.metrics import Metrics
+from leeboard.pipelines.notify.delivery.metrics import Metrics
+from leeboard.pipelines.runtime.metrics import Meters
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 #: what Prometheus adds to every series

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 from leeboard.pipelines.config import load
-from leeboard.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
+from leeboard.pipelines.kafka.operate.topics import plans
 from leeboard.pipelines.kafka.run import STOP_S
-from leeboard.pipelines.kafka.topics import plans
+from leeboard.pipelines.runtime.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
 
 from .places import DEPLOY, yaml_of
 from .roles import Secure

@@ -9,11 +9,11 @@ import kubernetes_validate
 import pytest
 import yaml
 from leeboard.pipelines.config import Config, load
-from leeboard.pipelines.kafka.health import STUCK_S
-from leeboard.pipelines.kafka.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
 from leeboard.pipelines.kafka.run import STOP_S
 from leeboard.pipelines.kafka.settings import Stage
 from leeboard.pipelines.kafka.stage_topics import topics_of
+from leeboard.pipelines.runtime.health import STUCK_S
+from leeboard.pipelines.runtime.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
 
 from .manifests import KUBERNETES, containers, environment, kustomization, pods, resources
 from .roles import user_of

@@ -2,9 +2,9 @@
 
 import re
 
-from leeboard.pipelines.kafka import exits
-from leeboard.pipelines.kafka.acl import HOW_TO_SKIP
+from leeboard.pipelines.kafka.operate.acl import HOW_TO_SKIP
 from leeboard.pipelines.kafka.settings import KafkaSettings, TopicSettings
+from leeboard.pipelines.runtime import exits
 
 from .known import documented_names
 from .places import DOCS, json_of, text_of

@@ -14,8 +14,8 @@ from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings, Stage
 from leeboard.pipelines.kafka.stage_topics import rights_of
-from leeboard.pipelines.kafka.warm import warm_kernels
 from leeboard.pipelines.kafka.worker import Refusal, source_topic_ids
+from leeboard.pipelines.runtime.warm import warm_kernels
 from leeboard.schemas import Deploy, encode
 
 from tests.kafka.fleet import Fleet, WorkerProcess

@@ -5,11 +5,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors import categorical, numeric
-from leeboard.detectors.betting import BETS
-from leeboard.detectors.jit import kernel
-from leeboard.detectors.lifecycle import FIRED, NEXT, QUIET, RETURNED, accept
-from leeboard.detectors.numeric_detector import ACCEPTED_AFTER
+from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.core.lifecycle import FIRED, NEXT, QUIET, RETURNED, accept
+from leeboard.detectors.numeric import kernels as numeric
+from leeboard.detectors.numeric.detector import ACCEPTED_AFTER
+from leeboard.detectors.share import kernels as categorical
 from scipy import stats
 
 Floats: TypeAlias = npt.NDArray[np.float64]

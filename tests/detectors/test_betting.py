@@ -7,9 +7,19 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.detectors import betting, categorical
-from leeboard.detectors.betting import BETS, CLIP, CONTAMINATIONS, LOCATIONS, QUADRATIC, SPREADS, STAKES, STEPS
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core import betting
+from leeboard.detectors.core.betting import (
+    BETS,
+    CLIP,
+    CONTAMINATIONS,
+    LOCATIONS,
+    QUADRATIC,
+    SPREADS,
+    STAKES,
+    STEPS,
+)
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.share import kernels as categorical
 from scipy import special
 
 from tests.detectors.streams import Floats, poisson_limit

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.detectors.budget import STEP_NATS, notice_nats, page_nats
+from leeboard.detectors.core.budget import STEP_NATS, notice_nats, page_nats
 
 calls = st.integers(0, 10**9)
 weeks = st.floats(0, 1e9)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.detectors.changetime import WIDTH_NATS, refine
-from leeboard.detectors.dependence import RECENT, WHITENER
+from leeboard.detectors.core.changetime import WIDTH_NATS, refine
+from leeboard.detectors.numeric.dependence import RECENT, WHITENER
 
 Scores = npt.NDArray[np.float64]
 anything = st.lists(st.floats(-3.5, 3.5, width=32), min_size=1, max_size=300)

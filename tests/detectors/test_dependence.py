@@ -7,12 +7,13 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.detectors import dependence, ranks
-from leeboard.detectors.betting import BETS, CLIP
-from leeboard.detectors.dependence import BLOCK_EVENTS, LAG, LEVELS, SCALES, WANDER, WHITENER
-from leeboard.detectors.jit import kernel
-from leeboard.detectors.numeric import clipped_score
-from leeboard.detectors.ranks import REFERENCE
+from leeboard.detectors.core import ranks
+from leeboard.detectors.core.betting import BETS, CLIP
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.core.ranks import REFERENCE
+from leeboard.detectors.numeric import dependence
+from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVELS, SCALES, WANDER, WHITENER
+from leeboard.detectors.numeric.kernels import clipped_score
 
 from tests.detectors.streams import Arena, Floats, poisson_limit
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from leeboard.detectors import BinaryDetector, CategoricalDetector, Detector, NumericDetector
-from leeboard.detectors.lifecycle import FIRED, NEXT, RETURNED
+from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED
 from scipy.signal import lfilter
 
 from tests.detectors.streams import (

@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.detectors import categorical, lifecycle, numeric, ranks
-from leeboard.detectors.betting import BETS
-from leeboard.detectors.lifecycle import RECENT_VALUES, RETURN_BLOCK
+from leeboard.detectors.core import lifecycle, ranks
+from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.lifecycle import RECENT_VALUES, RETURN_BLOCK
+from leeboard.detectors.numeric import kernels as numeric
+from leeboard.detectors.share import kernels as categorical
 
 Arena = npt.NDArray[np.void]
 SEED = 23

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from leeboard.detectors import BinaryDetector, Evidence, NumericDetector
-from leeboard.detectors.lifecycle import NEXT, RETURNED
+from leeboard.detectors.core.lifecycle import NEXT, RETURNED
 
 from tests.detectors.streams import Codes, Floats, binary_codes, category_codes, firings, numeric_codes
 

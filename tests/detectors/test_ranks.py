@@ -5,9 +5,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leeboard.detectors import numeric, ranks
-from leeboard.detectors.jit import kernel
-from leeboard.detectors.ranks import BINS, EDGES, EXACT, HIGH, LADDER, LOW, REFERENCE
+from leeboard.detectors.core import ranks
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.core.ranks import BINS, EDGES, EXACT, HIGH, LADDER, LOW, REFERENCE
+from leeboard.detectors.numeric import kernels as numeric
 from scipy import stats
 
 from tests.detectors.streams import Arena, Floats

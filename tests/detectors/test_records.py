@@ -5,10 +5,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from leeboard.detectors.dependence import LAG
-from leeboard.detectors.jit import kernel
-from leeboard.detectors.lifecycle import RECENT_VALUES
-from leeboard.detectors.records import (
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.core.lifecycle import RECENT_VALUES
+from leeboard.detectors.numeric.dependence import LAG
+from leeboard.detectors.numeric.records import (
     HITS_NEEDED,
     MARGIN,
     NEEDED,

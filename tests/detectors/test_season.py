@@ -8,11 +8,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.detectors import NumericDetector, season
-from leeboard.detectors.dependence import LAG
-from leeboard.detectors.jit import kernel
-from leeboard.detectors.numeric_detector import minute_of_week
-from leeboard.detectors.season import (
+from leeboard.detectors import NumericDetector
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.numeric import season
+from leeboard.detectors.numeric.dependence import LAG
+from leeboard.detectors.numeric.detector import minute_of_week
+from leeboard.detectors.numeric.season import (
     CLOCK,
     CLOCK_FEATURES,
     DAILY_FEATURES,

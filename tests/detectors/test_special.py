@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leeboard.detectors import event_uniforms, hash64
-from leeboard.detectors.special import exp_bounded, log_normal_tail, normal_quantile, uniform
+from leeboard.detectors.core.special import exp_bounded, log_normal_tail, normal_quantile, uniform
 from scipy import special, stats
 
 #: a test statistic beyond this quantile of its law under the null fails; the seeds are fixed

@@ -6,9 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from leeboard.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED
-from leeboard.detectors.vector_parts import space_parts, young_written
-from leeboard.detectors.vector_scope import (
+from leeboard.detectors.core.lifecycle import FIRED, LEVEL, NEXT, RETURNED
+from leeboard.detectors.vector.store import FIT_EVENTS, GIVENS, VECTORS
+from leeboard.pipelines.watch.texts.rows import (
+    INPUT_FEATURES,
+    INPUT_STYLE,
+    INPUT_VECTOR,
+    OUTPUT_FEATURES,
+    OUTPUT_STYLE,
+    TextBatch,
+    chunks_needed,
+)
+from leeboard.pipelines.watch.texts.signals import (
     CONDITIONAL,
     CONTENT,
     DIRECTIONS,
@@ -22,16 +31,7 @@ from leeboard.detectors.vector_scope import (
     restart_inputs,
     restart_outputs,
 )
-from leeboard.detectors.vector_space import FIT_EVENTS, GIVENS, VECTORS
-from leeboard.detectors.vector_text import (
-    INPUT_FEATURES,
-    INPUT_STYLE,
-    INPUT_VECTOR,
-    OUTPUT_FEATURES,
-    OUTPUT_STYLE,
-    TextBatch,
-    chunks_needed,
-)
+from leeboard.pipelines.watch.texts.store_parts import space_parts, young_written
 
 from tests.detectors.texts import PLACES, Happening, TextScope, batch_of, hashes, made_up, part_of
 from tests.realdata.texts import join

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from leeboard.detectors import vector_algebra as algebra
-from leeboard.detectors.vector_space import LARGEST_CODE
+from leeboard.detectors.core import algebra as algebra
+from leeboard.detectors.vector.store import LARGEST_CODE
 
 SEED = 11
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from leeboard.detectors import vector_space as spaces
-from leeboard.detectors.vector_parts import put_space, space_parts
-from leeboard.detectors.vector_space import CHUNK_ROWS, FIT_EVENTS, GIVENS, RESIDUALS, ROWS, VECTORS
+from leeboard.detectors.vector import store as spaces
+from leeboard.detectors.vector.store import CHUNK_ROWS, FIT_EVENTS, GIVENS, RESIDUALS, ROWS, VECTORS
+from leeboard.pipelines.watch.texts.store_parts import put_space, space_parts
 
 SEED = 5
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from leeboard.detectors import ConditionalDetector, Detector, DirectionDetector, FeaturesDetector
-from leeboard.detectors.lifecycle import NEXT, RETURNED
-from leeboard.detectors.vector_detector import event_hash
+from leeboard.detectors.core.lifecycle import NEXT, RETURNED
+from leeboard.detectors.vector.detector import event_hash
 from scipy.signal import lfilter
 
 from tests.detectors.streams import Floats, firings, poisson_limit

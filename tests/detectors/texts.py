@@ -8,19 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors import ChangeTime, hash64, vector, vector_change, vector_features
-from leeboard.detectors.betting import BETS
-from leeboard.detectors.effect import Effect
-from leeboard.detectors.jit import kernel
-from leeboard.detectors.lifecycle import FIRED, LEVEL, NEXT, RETURNED, accept
-from leeboard.detectors.vector_effect import (
+from leeboard.detectors import ChangeTime, hash64
+from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.effect import Effect
+from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.core.lifecycle import FIRED, LEVEL, NEXT, RETURNED, accept
+from leeboard.detectors.vector import change as vector_change
+from leeboard.detectors.vector import drift as vector
+from leeboard.detectors.vector import features as vector_features
+from leeboard.detectors.vector.effect import (
     direction_change,
     direction_effect,
     features_change,
     features_effect,
 )
-from leeboard.detectors.vector_parts import put_space, space_parts
-from leeboard.detectors.vector_scope import (
+from leeboard.pipelines.watch.texts.rows import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
+from leeboard.pipelines.watch.texts.rows import STYLE as VOCABULARY
+from leeboard.pipelines.watch.texts.signals import (
     CONDITIONAL,
     CONTENT,
     DIRECTION,
@@ -40,8 +44,7 @@ from leeboard.detectors.vector_scope import (
     TextScratch,
     observe_text,
 )
-from leeboard.detectors.vector_text import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
-from leeboard.detectors.vector_text import STYLE as VOCABULARY
+from leeboard.pipelines.watch.texts.store_parts import put_space, space_parts
 
 from tests.realdata.texts import Side, empty
 

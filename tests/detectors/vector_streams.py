@@ -4,13 +4,15 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors import vector, vector_change, vector_features
-from leeboard.detectors.betting import BETS
-from leeboard.detectors.jit import Arena, Floats, Floats32, Record, Salts, kernel
-from leeboard.detectors.lifecycle import FIRED, NEXT, RETURNED, accept
-from leeboard.detectors.numeric_detector import ACCEPTED_AFTER
-from leeboard.detectors.vector_detector import grow_up, write
-from leeboard.detectors.vector_space import FIT_EVENTS, RESIDUALS, VECTORS, pair_all, pair_newest, space_dtype
+from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.jit import Arena, Floats, Floats32, Record, Salts, kernel
+from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
+from leeboard.detectors.numeric.detector import ACCEPTED_AFTER
+from leeboard.detectors.vector import change as vector_change
+from leeboard.detectors.vector import drift as vector
+from leeboard.detectors.vector import features as vector_features
+from leeboard.detectors.vector.detector import grow_up, write
+from leeboard.detectors.vector.store import FIT_EVENTS, RESIDUALS, VECTORS, pair_all, pair_newest, space_dtype
 
 Codes = npt.NDArray[np.int8]
 

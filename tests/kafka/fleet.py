@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config, load
 from leeboard.pipelines.kafka.clients import python_client
-from leeboard.pipelines.kafka.topics import apply
+from leeboard.pipelines.kafka.operate.topics import apply
 from leeboard.schemas import ModelCall, encode, route_of, scope_key
 
 from .broker import Broker, die_with_parent

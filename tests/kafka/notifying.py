@@ -17,8 +17,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from leeboard.pipelines.config import load
 from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
-from leeboard.pipelines.notify.feed import Feed
-from leeboard.pipelines.notify.metrics import Metrics, StatusServer
+from leeboard.pipelines.notify.delivery.metrics import Metrics, StatusServer
+from leeboard.pipelines.notify.feed.feed import Feed
 from leeboard.pipelines.notify.settings import secrets_of
 from leeboard.pipelines.notify.sinks import make_sink
 from leeboard.schemas import Page, Reject, decode_result, encode

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.fold import SOURCE, Send
-from leeboard.pipelines.kafka.incoming import Marks, measured
-from leeboard.pipelines.kafka.normalise import Normaliser
+from leeboard.pipelines.runtime.fold import SOURCE, Send
+from leeboard.pipelines.runtime.incoming import Marks, measured
+from leeboard.pipelines.runtime.normalise import Normaliser
 from leeboard.schemas import (
     Accept,
     Confirm,

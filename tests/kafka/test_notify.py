@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from leeboard.pipelines.kafka.clients import python_client
-from leeboard.pipelines.notify.progress import read_metadata
+from leeboard.pipelines.notify.feed.progress import read_metadata
 from leeboard.schemas import Summary, encode
 from msgspec.structs import replace
 

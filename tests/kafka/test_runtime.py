@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leeboard.pipelines.kafka.fold import POSITION
+from leeboard.pipelines.runtime.fold import POSITION
 from leeboard.schemas import Alert, ModelCall, Mute, Page, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic

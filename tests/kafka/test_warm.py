@@ -1,8 +1,8 @@
 """What a worker warms its kernels with."""
 
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.warm import warm_calls
 from leeboard.pipelines.replay import Replay
+from leeboard.pipelines.runtime.warm import warm_calls
 
 
 def test_a_worker_has_seen_a_change_of_numbers_and_of_texts_before_it_joins() -> None:

@@ -10,8 +10,8 @@ import pytest
 from leeboard.pipelines.config import Config, ConfigError, load, printable
 from leeboard.pipelines.notify.settings import RouteSettings
 from leeboard.pipelines.notify.sinks import SinkSettings
+from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 from leeboard.pipelines.watch.settings import SignalSettings
-from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 
 DOCS = Path(__file__).parents[2] / "docs" / "CONFIGURATION.md"
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from leeboard.pipelines import simulate as sim
-from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC
+from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC
 from leeboard.schemas import ModelCall, decode, encode, epoch_ms, scope_key
 from msgspec.structs import replace
 

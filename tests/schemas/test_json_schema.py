@@ -84,9 +84,7 @@ def test_key_order_does_not_depend_on_the_hash_seed() -> None:
 @pytest.mark.parametrize("module", ["generate", "wire"])
 def test_the_json_folder_does_not_hide_the_standard_library(module: str) -> None:
     """Even where a module runs as a script, so that its own folder leads the path."""
-    code = (
-        f"import sys; sys.path.insert(0, {str(FOLDER.parent)!r}); import json; import leeboard.schemas.{module} as m"
-    )
+    code = f"import sys; sys.path.insert(0, {str(FOLDER.parent)!r}); import json; import leeboard.schemas.{module} as m"
     code += "; assert m.json is json; print(json.loads('[1]'), json.__file__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("[1]")

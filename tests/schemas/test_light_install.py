@@ -36,9 +36,7 @@ def test_the_wheel_holds_three_typed_packages_and_the_json_schemas(wheel: Path) 
         names = archive.namelist()
     assert {f"leeboard/{part}/py.typed" for part in ("schemas", "detectors", "pipelines")} <= set(names)
     assert "leeboard/schemas/json/model_call-1.json" in names
-    table = {
-        f"leeboard/pipelines/measure/embed/minilm/{name}" for name in ("rows.npy", "scales.npy", "vocabulary.txt")
-    }
+    table = {f"leeboard/pipelines/measure/embed/minilm/{name}" for name in ("rows.npy", "scales.npy", "vocabulary.txt")}
     assert table <= set(names)
     assert any(name.endswith(".dist-info/licenses/NOTICE") for name in names), "the table's source and licence"
     assert "leeboard/__init__.py" not in names

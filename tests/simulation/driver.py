@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from leeboard.pipelines.kafka.cluster import WriteFailed
+from leeboard.pipelines.runtime.cluster import WriteFailed
 
 from .world import Process, Question, World
 

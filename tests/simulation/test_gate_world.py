@@ -5,8 +5,8 @@ from functools import cache
 
 import pytest
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.gate_fold import KEPT_MS, SILENT_MS, GateFold
 from leeboard.pipelines.kafka.settings import TopicSettings
+from leeboard.pipelines.runtime.gate import KEPT_MS, SILENT_MS, GateFold
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert, Page, decode_result, encode
 from msgspec.structs import replace

@@ -7,9 +7,9 @@ from functools import cache
 
 import pytest
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.fold import SOURCE
 from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.kafka.watch_fold import WatchFold
+from leeboard.pipelines.runtime.fold import SOURCE
+from leeboard.pipelines.runtime.watch import WatchFold
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.engine import Record as EngineRecord
 from leeboard.schemas import Observation, encode, encode_observation

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from leeboard.pipelines.kafka.cluster import Fenced
-from leeboard.pipelines.kafka.fold import Fold, Headers, Send
-from leeboard.pipelines.kafka.meters import Meters
-from leeboard.pipelines.kafka.ownership import Intervals, Stage
 from leeboard.pipelines.kafka.settings import TopicSettings
+from leeboard.pipelines.runtime.cluster import Fenced
+from leeboard.pipelines.runtime.fold import Fold, Headers, Send
+from leeboard.pipelines.runtime.metrics import Meters
+from leeboard.pipelines.runtime.ownership import Intervals, Stage
 from prometheus_client import CollectorRegistry
 
 #: a process that waits longer than this many turns of the loop is stuck

@@ -1,10 +1,10 @@
 """Detectors: numbers in, evidence out. They know no call, no topic and no clock."""
 
 from .base import Detector, Evidence, Uniforms, event_uniforms, hash64
-from .changetime import ChangeTime
-from .numeric_detector import NumericDetector
-from .share_detectors import BinaryDetector, CategoricalDetector
-from .vector_detector import ConditionalDetector, DirectionDetector, FeaturesDetector
+from .core.changetime import ChangeTime
+from .numeric.detector import NumericDetector
+from .share.detector import BinaryDetector, CategoricalDetector
+from .vector.detector import ConditionalDetector, DirectionDetector, FeaturesDetector
 
 __all__ = [
     "BinaryDetector",

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from .changetime import ChangeTime
-from .special import uniform
+from .core.changetime import ChangeTime
+from .core.special import uniform
 
 Direction = Literal["up", "down", "spread"]
 Guarantee = Literal["exact", "approximate", "empirical"]

@@ -11,8 +11,8 @@ from river import drift
 from river.base import DriftDetector
 
 from .base import Detector, Evidence, Uniforms, Value, pack, unpack
-from .changetime import ChangeTime
-from .effect import finite
+from .core.changetime import ChangeTime
+from .core.effect import finite
 
 #: a River detector starts afresh after so many values, from the last HISTORY / 2 of them: its state is then a function
 #: of at most HISTORY values, which is what a snapshot stores (River's own objects could only be pickled)

@@ -12,6 +12,7 @@ from .kafka.settings import KafkaSettings
 from .measure import EmbedderSettings, MeasureSettings, TextSettings
 from .notify.settings import SECRETS as SINK_SECRETS
 from .notify.settings import NotifySettings, wrong_field
+from .signals import BINARY, CATEGORICAL, NUMERIC, TEXT, Signals
 from .watch.settings import (
     BudgetSettings,
     ChannelSettings,
@@ -20,7 +21,6 @@ from .watch.settings import (
     SignalSettings,
     WatchSettings,
 )
-from .watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT, Signals
 
 #: environment variables that override a key: LEEBOARD__SECTION__KEY
 PREFIX = "LEEBOARD__"

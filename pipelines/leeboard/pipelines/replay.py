@@ -21,7 +21,7 @@ from .config import Config
 from .measure import Measurer
 from .numerics import numerics_tag
 from .watch.engine import Engine, Record
-from .watch.gate import Gate
+from .watch.gate.fold import Gate
 
 #: records given to the engine at once
 BATCH = 4096

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.pipelines.notify.messages.message import Message, message_of
 from leeboard.schemas import Alert, Page, decode_result, scope_key
 from msgspec.structs import replace
 

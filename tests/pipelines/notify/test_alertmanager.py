@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leeboard.pipelines.notify.health import own_message
+from leeboard.pipelines.notify.feed.health import own_message
 from leeboard.pipelines.notify.sinks.alertmanager import BATCH, HOLD_S, MAX_OPEN, Alertmanager
 from leeboard.schemas import Verdict
 

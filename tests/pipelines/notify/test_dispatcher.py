@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from leeboard.pipelines.notify.dispatcher import Dispatcher
-from leeboard.pipelines.notify.message import Message
+from leeboard.pipelines.notify.delivery.dispatcher import Dispatcher
+from leeboard.pipelines.notify.delivery.worker import MAX_QUEUE, Item, Pace
+from leeboard.pipelines.notify.messages.message import Message
 from leeboard.pipelines.notify.sinks import DELIVERED, Outcome, Sink
-from leeboard.pipelines.notify.worker import MAX_QUEUE, Item, Pace
 
 from .receivers import ACCEPTED, Answer, always, eventually, in_turn, receiver
 from .records import notice, page

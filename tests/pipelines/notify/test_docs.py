@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from leeboard.pipelines.config import load
-from leeboard.pipelines.notify.metrics import Metrics
+from leeboard.pipelines.notify.delivery.metrics import Metrics
 from leeboard.pipelines.notify.settings import secrets_of
 from leeboard.pipelines.notify.sinks import SinkSettings
 from prometheus_client import generate_latest

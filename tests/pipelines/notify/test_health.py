@@ -1,8 +1,8 @@
 """The dead man's switch: silence while connected is one trouble, no broker is another, and both end."""
 
 import pytest
-from leeboard.pipelines.notify.health import DeadMan, Turn, own_message
-from leeboard.pipelines.notify.message import Message
+from leeboard.pipelines.notify.feed.health import DeadMan, Turn, own_message
+from leeboard.pipelines.notify.messages.message import Message
 from leeboard.schemas import Page, decode_result, encode
 
 AFTER_S = 900.0

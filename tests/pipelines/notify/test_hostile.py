@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from leeboard.pipelines.notify import words
-from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.pipelines.notify.messages import words
+from leeboard.pipelines.notify.messages.message import Message, message_of
+from leeboard.pipelines.notify.messages.withhold import withhold
 from leeboard.pipelines.notify.sinks import Sink
 from leeboard.pipelines.notify.sinks.pagerduty import MAX_BODY_BYTES, MAX_KEY, MAX_SUMMARY
 from leeboard.pipelines.notify.sinks.slack import MAX_BLOCK, escape
-from leeboard.pipelines.notify.withhold import withhold
 from leeboard.schemas import Alert, LabelShift, Page, RolledUp, decode_result, encode
 from leeboard.schemas.alert import Example, Share
 from msgspec.structs import replace

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.pipelines.notify.progress import Metadata, Progress, read_metadata
+from leeboard.pipelines.notify.feed.progress import Metadata, Progress, read_metadata
 from leeboard.pipelines.notify.settings import MAX_SINKS
 
 SINKS = ("a", "b", "c")

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from leeboard.pipelines.notify import router as module
-from leeboard.pipelines.notify.health import own_message
-from leeboard.pipelines.notify.message import message_of
-from leeboard.pipelines.notify.router import Router
+from leeboard.pipelines.notify.feed.health import own_message
+from leeboard.pipelines.notify.messages import router as module
+from leeboard.pipelines.notify.messages.message import message_of
+from leeboard.pipelines.notify.messages.router import Router
 from leeboard.pipelines.notify.settings import NotifySettings, RouteSettings
 from leeboard.schemas import RolledUp, Verdict
 from msgspec.structs import replace

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leeboard.pipelines.notify.health import own_message
-from leeboard.pipelines.notify.message import Message, message_of
+from leeboard.pipelines.notify.feed.health import own_message
+from leeboard.pipelines.notify.messages.message import Message, message_of
 from leeboard.pipelines.notify.sinks.alertmanager import Alertmanager
 from leeboard.pipelines.notify.sinks.base import MAX_PAUSE_S, TOO_OFTEN_S, judge
 from leeboard.schemas import decode_result, encode

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from leeboard.pipelines.notify.message import Message, message_of
-from leeboard.pipelines.notify.withhold import withhold
+from leeboard.pipelines.notify.messages.message import Message, message_of
+from leeboard.pipelines.notify.messages.withhold import withhold
 from leeboard.schemas import LabelShift, RolledUp, Verdict, encode
 from leeboard.schemas.alert import Share
 from msgspec.structs import replace

@@ -11,7 +11,7 @@ from leeboard.pipelines.measure import Arrival, EmbedderSettings, Measurer, Meas
 from leeboard.pipelines.measure.embed import StaticEmbedder
 from leeboard.pipelines.measure.text import text_version
 from leeboard.pipelines.measure.vectors import given_vector
-from leeboard.pipelines.watch.attribution import describe
+from leeboard.pipelines.watch.incidents.attribution import describe
 from leeboard.schemas import (
     FEATURES,
     FLAGS,

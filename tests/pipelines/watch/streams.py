@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from leeboard.pipelines.measure import Measurer, MeasureSettings
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.gate import Gate
+from leeboard.pipelines.watch.gate.fold import Gate
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
 from leeboard.schemas import Alert, ModelCall, Observation, Page, Reject, Summary
 
@@ -135,7 +135,7 @@ def run(
 
 def only(*names: str, **watch: Any) -> EngineSettings:
     """Alerts only, with every signal switched off but these."""
-    from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
+    from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
 
     known = (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT)
     off = {s.name: SignalSettings(enabled=False) for s in known if s.name not in names}

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from leeboard.pipelines import simulate as sim
 from leeboard.pipelines.measure.fingerprints import id_hash
-from leeboard.pipelines.watch.alerts import MAX_EXAMPLES, MAX_SIGNALS
-from leeboard.pipelines.watch.bank import Bank, Place
+from leeboard.pipelines.signals import NUMERIC
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
-from leeboard.pipelines.watch.layout import CATEGORIES
-from leeboard.pipelines.watch.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS
+from leeboard.pipelines.watch.families.bank import Bank, Place
+from leeboard.pipelines.watch.incidents.alerts import MAX_EXAMPLES, MAX_SIGNALS
 from leeboard.pipelines.watch.settings import EngineSettings, WatchSettings
-from leeboard.pipelines.watch.signals import NUMERIC
+from leeboard.pipelines.watch.state.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
+from leeboard.pipelines.watch.state.layout import CATEGORIES
+from leeboard.pipelines.watch.state.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS
 from leeboard.schemas import NUMBERS, Accept, Deploy, Observation
 from msgspec.structs import replace
 

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import pytest
-from leeboard.detectors.budget import notice_nats, page_nats
-from leeboard.pipelines.watch.bank import Place
+from leeboard.detectors.core.budget import notice_nats, page_nats
+from leeboard.pipelines.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
 from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.families.bank import Place
 from leeboard.pipelines.watch.settings import BudgetSettings, ChannelSettings, EngineSettings, SignalSettings
-from leeboard.pipelines.watch.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
 from leeboard.schemas import Score
 
 from .eventful import about

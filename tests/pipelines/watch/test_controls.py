@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from leeboard.pipelines.signals import MAX_SCORES
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.scope import MAX_CLOSED
 from leeboard.pipelines.watch.settings import EngineSettings, ScopeSettings, SignalSettings, WatchSettings
-from leeboard.pipelines.watch.signals import MAX_SCORES
+from leeboard.pipelines.watch.state.scope import MAX_CLOSED
 from leeboard.schemas import Accept, Alert, Confirm, Deploy, Mute, Observation, Score, encode
 from msgspec.structs import replace
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from leeboard.pipelines.watch import codec
 from leeboard.pipelines.watch.engine import ENGINE_VERSION, Engine, Record
 from leeboard.pipelines.watch.settings import (
     BudgetSettings,
@@ -19,6 +18,7 @@ from leeboard.pipelines.watch.settings import (
     SignalSettings,
     WatchSettings,
 )
+from leeboard.pipelines.watch.state import codec
 from leeboard.schemas import Alert, Summary, encode
 
 from .eventful import ROUTES, SETTINGS, Logged, eventful, merged

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leeboard.pipelines.watch import gate as module
-from leeboard.pipelines.watch.gate import APP_SHARE, WEEK_MS, Gate, H
+from leeboard.pipelines.watch.gate import fold as module
+from leeboard.pipelines.watch.gate.fold import APP_SHARE, WEEK_MS, Gate, H
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import (
     Alert,

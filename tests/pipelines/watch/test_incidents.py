@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 from leeboard.pipelines.watch.engine import Record
-from leeboard.pipelines.watch.incident import MAX_MILESTONE
+from leeboard.pipelines.watch.incidents.lifecycle import MAX_MILESTONE
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
 from leeboard.schemas import Alert, Page
 

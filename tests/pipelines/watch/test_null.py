@@ -1,9 +1,9 @@
 """Nothing happens: how often an incident opens all the same, and that it goes away. The benchmark has 1,000 streams."""
 
 import pytest
-from leeboard.detectors.budget import YOUNG_NOTICE
+from leeboard.detectors.core.budget import YOUNG_NOTICE
+from leeboard.pipelines.signals import CHANNELS
 from leeboard.pipelines.watch.settings import ChannelName, ChannelSettings, EngineSettings, WatchSettings
-from leeboard.pipelines.watch.signals import CHANNELS
 
 from .streams import ALERTS_ONLY, Outcome, Traffic, only, opened, run
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from leeboard.pipelines.signals import TEXT
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from leeboard.pipelines.watch.signals import TEXT
-from leeboard.pipelines.watch.texts import SWITCH_CALLS
+from leeboard.pipelines.watch.texts.encoder import SWITCH_CALLS
 from leeboard.schemas import FEATURES, FLAGS, NUMBERS, STYLE, Alert, Observation, TextMeasures, encode
 from msgspec.structs import replace
 

@@ -8,11 +8,11 @@ import click
 from leeboard.pipelines.measure import EmbedderError
 
 from .common import fail
-from .compare import compare
 from .config import check_config
-from .demo import demo
-from .replay import replay
-from .simulate import simulate
+from .offline.compare import compare
+from .offline.demo import demo
+from .offline.replay import replay
+from .offline.simulate import simulate
 
 #: commands on Kafka, some of which need the extra `worker`: loaded when they are asked for
 LATE = ("alerts", "dlq", "lag", "notify", "produce", "state", "topics", "worker")

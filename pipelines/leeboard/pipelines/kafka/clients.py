@@ -3,7 +3,7 @@
 import ssl
 from typing import Any
 
-from .reach import why_unreachable
+from .operate.diagnose import why_unreachable
 from .settings import KafkaSettings, SecuritySettings
 
 

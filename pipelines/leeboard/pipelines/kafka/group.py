@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from faust.types import TP
+from leeboard.pipelines.runtime.cluster import WriteFailed
+from leeboard.pipelines.runtime.exits import leave
+from leeboard.pipelines.runtime.fold import Incoming
 
 from .clients import faust_credentials
-from .cluster import WriteFailed
-from .exits import leave
-from .fold import Incoming
 from .log_reader import LogReader, ReadFailed
 from .settings import KafkaSettings, Stage
 from .transactions import Transactions, offsets_from, open_session, read_state

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from leeboard.pipelines.runtime.fold import Incoming
 
 from .clients import aiokafka_client
-from .fold import Incoming
 from .settings import KafkaSettings
 
 #: records of one read

@@ -12,14 +12,14 @@ from types import FrameType
 from typing import NoReturn
 
 from kafka.errors import KafkaError
+from leeboard.pipelines.runtime.exits import REASONS, USAGE_EXIT
+from leeboard.pipelines.runtime.gc_tuning import collect_rarely
+from leeboard.pipelines.runtime.warm import warm_kernels
 
 from ..config import Config
 from ..measure import EmbedderError
 from .clients import ClientError, explain
-from .exits import REASONS, USAGE_EXIT
-from .garbage import collect_rarely
 from .settings import Stage
-from .warm import warm_kernels
 from .worker import PARENT, Refusal, Worker, source_topic_ids
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from leeboard.pipelines.runtime.fold import Send
 
 from .clients import aiokafka_client
-from .fold import Send
 from .settings import KafkaSettings
 
 #: a batch of records of one partition; topics of ours take 1 MB

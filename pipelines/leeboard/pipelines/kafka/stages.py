@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from faust.types import TP
+from leeboard.pipelines.runtime.exits import SEND_EXIT
+from leeboard.pipelines.runtime.fold import Fold, Incoming, Send
+from leeboard.pipelines.runtime.gate import GateFold
+from leeboard.pipelines.runtime.metrics import Meters
+from leeboard.pipelines.runtime.normalise import Normaliser, arrival_ms_of
+from leeboard.pipelines.runtime.ownership import Intervals, Stage
+from leeboard.pipelines.runtime.watch import WatchFold
 
 from ..config import Config
 from ..measure import CALLS_AT_ONCE
-from .exits import SEND_EXIT
-from .fold import Fold, Incoming, Send
-from .gate_fold import GateFold
 from .group import FaustCluster, own_partitions
-from .meters import Meters
-from .normalise import Normaliser, arrival_ms_of
-from .ownership import Intervals, Stage
 from .sender import Sender, SendFailed
 from .settings import Stage as StageName
 from .stage_topics import topics_of
 from .summaries import SummaryReader
 from .transport import Sink
-from .watch_fold import WatchFold
 
 #: the page gate has little state and is asked rarely: its position is saved this often
 GATE_PUBLISH_S = 5.0

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, TransactionalIdAuthorizationFailed
+from leeboard.pipelines.runtime.cluster import Fenced, Forbidden, WriteFailed
+from leeboard.pipelines.runtime.fold import Send
 
 from .clients import aiokafka_client
-from .cluster import Fenced, Forbidden, WriteFailed
-from .fold import Send
-from .rights import transactional_rights
+from .operate.rights import transactional_rights
 from .settings import KafkaSettings, Stage
 
 #: a transaction is open only while it is written; a dead owner's is ended by the next owner, or after this

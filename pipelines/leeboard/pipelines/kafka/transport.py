@@ -14,9 +14,8 @@ from typing import Any
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-
-from .exits import CRASH_EXIT, leave
-from .fold import Incoming
+from leeboard.pipelines.runtime.exits import CRASH_EXIT, leave
+from leeboard.pipelines.runtime.fold import Incoming
 
 log = logging.getLogger(__name__)
 

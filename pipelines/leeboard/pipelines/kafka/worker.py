@@ -14,21 +14,21 @@ from typing import Any, NoReturn
 import faust
 from faust.types import TP
 from kafka import KafkaAdminClient
+from leeboard.pipelines.runtime.exits import CRASH_EXIT, STUCK_EXIT, USAGE_EXIT, leave
+from leeboard.pipelines.runtime.health import STUCK_S, Health, PortTaken
+from leeboard.pipelines.runtime.metrics import Meters
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..config import Config
-from .acl import control_acl_problem
 from .clients import python_client
-from .exits import CRASH_EXIT, STUCK_EXIT, USAGE_EXIT, leave
 from .group import FaustCluster, make_app
-from .health import STUCK_S, Health, PortTaken
-from .meters import Meters
+from .operate.acl import control_acl_problem
+from .operate.rights import group_problem, transactions_problem
+from .operate.topics import describe, problems
 from .progress import Progress
-from .rights import group_problem, transactions_problem
 from .settings import Stage
 from .stage_topics import rights_of, topics_of
 from .stages import Part, make_part
-from .topics import describe, problems
 from .transport import BatchApp
 
 log = logging.getLogger(__name__)

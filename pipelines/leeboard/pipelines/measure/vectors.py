@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 from leeboard.schemas import MAX_DIMENSIONS
 
 Vector = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ from leeboard.schemas import Severity, Status, VerdictKind
 from msgspec import Meta, Struct, field
 
 from ..watch.settings import ChannelName, Positive
-from .message import Stream
+from .messages.message import Stream
 from .sinks import PagerDutySettings, SinkSettings
 
 #: name of a sink: part of an environment variable, so lower case, and no two underscores together

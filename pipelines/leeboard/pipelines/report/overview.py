@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from leeboard.pipelines.watch.gate.fold import WEEK_MS, H
+from leeboard.pipelines.wording import counted, duration, hover_text, level_text, plotly_text, scope_name, when
 
 from ..replay import Incident, Result
-from ..watch.gate import WEEK_MS, H
-from ..words import counted, duration, hover_text, level_text, plotly_text, scope_name, when
 from .axes import Figure, digits
 from .recorder import Recorder
 from .series import ticks

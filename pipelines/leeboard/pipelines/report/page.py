@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from leeboard.pipelines import wording as words
 from leeboard.schemas import Summary
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from .. import words
 from ..config import Config
 from ..numerics import numerics_tag
 from ..replay import Incident, Result

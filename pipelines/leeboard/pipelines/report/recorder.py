@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from leeboard.pipelines.signals import CATEGORICAL
+from leeboard.pipelines.watch.state.labels import identities
 from leeboard.schemas import NUMBERS, Observation
-
-from ..watch.labels import identities
-from ..watch.signals import CATEGORICAL
 
 #: score names of one scope that are kept
 MAX_SCORES = 8

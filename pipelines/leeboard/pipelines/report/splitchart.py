@@ -1,8 +1,8 @@
 """A signal's calls before the change and since, side by side."""
 
 import numpy as np
+from leeboard.pipelines.wording import plotly_text
 
-from ..words import plotly_text
 from .axes import HEIGHT_PX, Figure, digits, share_axis, tick_text, value_axis
 from .series import Series, histogram_edges, wilson
 

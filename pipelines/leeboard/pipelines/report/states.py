@@ -2,10 +2,10 @@
 
 from typing import Literal, get_args
 
+from leeboard.pipelines.wording import log10
 from leeboard.schemas import Alert, Page
 
 from ..replay import Incident, Result
-from ..words import log10
 
 #: paged; joined a page; is open and waits for the budget; not for interrupting anybody
 State = Literal["page", "joined", "waiting", "notice"]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from leeboard.pipelines.wording import moment, when
 from leeboard.schemas import Alert
 
-from ..words import moment, when
 from .axes import HEIGHT_PX, Figure, digits, share_axis, value_axis
 from .series import Bins, Series, Times, quantile_bins, share_bins
 

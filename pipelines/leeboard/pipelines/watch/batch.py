@@ -9,12 +9,7 @@ import numpy.typing as npt
 from leeboard.detectors import hash64
 from leeboard.detectors.base import Evidence
 from leeboard.detectors.river import RiverDetector
-from leeboard.schemas import GROUPS, NUMBERS, SIGNED, Observation, Score
-
-from .bank import Bank, Place
-from .layout import Batch
-from .scope import Scope
-from .signals import (
+from leeboard.pipelines.signals import (
     CATEGORICAL,
     CATEGORICAL_COLUMNS,
     FLAG_COLUMNS,
@@ -24,7 +19,12 @@ from .signals import (
     NUMERIC_COLUMNS,
     Signals,
 )
-from .texts import TextEncoder
+from leeboard.schemas import GROUPS, NUMBERS, SIGNED, Observation, Score
+
+from .families.bank import Bank, Place
+from .state.layout import Batch
+from .state.scope import Scope
+from .texts.encoder import TextEncoder
 
 INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")
 #: amounts are not negative

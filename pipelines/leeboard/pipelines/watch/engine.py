@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 from leeboard.detectors import hash64
-from leeboard.detectors.budget import page_nats
+from leeboard.detectors.core.budget import page_nats
+from leeboard.pipelines.signals import Signals
 from leeboard.schemas import (
     Accept,
     Alert,
@@ -30,15 +31,14 @@ from leeboard.schemas import (
     scope_parts,
 )
 
-from . import codec
-from .alerts import AlertWriter
-from .bank import Bank
 from .batch import Encoded, Encoder, Entry
-from .incident import Incidents, Moment, Step
+from .families.bank import Bank
+from .incidents.alerts import AlertWriter
+from .incidents.lifecycle import Incidents, Moment, Step
 from .kernel import watch
-from .scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS, Announced, RecentId, Scope
 from .settings import EngineSettings
-from .signals import Signals
+from .state import codec
+from .state.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS, Announced, RecentId, Scope
 from .summary import ENGINE_ERROR, Summaries
 
 #: changes whenever the same records would give other alerts

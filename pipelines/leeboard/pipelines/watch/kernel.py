@@ -9,13 +9,16 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors import categorical, numeric, season
-from leeboard.detectors.budget import notice_nats
-from leeboard.detectors.jit import Arena, Floats, Record, kernel
-from leeboard.detectors.lifecycle import QUIET, told
-from leeboard.detectors.special import uniform
+from leeboard.detectors.core.budget import notice_nats
+from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
+from leeboard.detectors.core.lifecycle import QUIET, told
+from leeboard.detectors.core.special import uniform
+from leeboard.detectors.numeric import kernels as numeric
+from leeboard.detectors.numeric import season
+from leeboard.detectors.share import kernels as categorical
+from leeboard.pipelines.signals import MAX_SCORES
 
-from .layout import (
+from .state.layout import (
     CATEGORIES,
     CHUNK,
     DAY_MS,
@@ -33,8 +36,7 @@ from .layout import (
     Scratch,
     State,
 )
-from .signals import MAX_SCORES
-from .text_kernel import watch_texts
+from .texts.kernel import watch_texts
 
 
 @kernel

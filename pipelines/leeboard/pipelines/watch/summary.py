@@ -3,16 +3,19 @@
 import math
 
 import numpy as np
-from leeboard.detectors import categorical, ranks, vector, vector_features
-from leeboard.detectors.lifecycle import BASELINE_NEEDED, RECENT_VALUES
-from leeboard.detectors.vector_scope import DIRECTIONS, SIGNALS
+from leeboard.detectors.core import ranks
+from leeboard.detectors.core.lifecycle import BASELINE_NEEDED, RECENT_VALUES
+from leeboard.detectors.share import kernels as categorical
+from leeboard.detectors.vector import drift as vector
+from leeboard.detectors.vector import features as vector_features
+from leeboard.pipelines.signals import Signal
 from leeboard.schemas import SignalSummary, Summary
 
-from .bank import Bank, Place
-from .incident import Incidents, Moment
-from .rounding import rounded
-from .scope import Scope
-from .signals import Signal
+from .families.bank import Bank, Place
+from .incidents.lifecycle import Incidents, Moment
+from .incidents.rounding import rounded
+from .state.scope import Scope
+from .texts.signals import DIRECTIONS, SIGNALS
 
 #: events from which on the evidence of a text signal counts
 JUDGED_EVENTS = [

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 
 from ..text.characters import Characters, characters
 from ..text.reader import code_points

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 
 from ..text.characters import ACCENT, CONTROL, IDEOGRAPH, PUNCTUATION, SPACE, Characters
 from ..text.hashing import START, final, hashed, place, step, table_of

@@ -6,7 +6,7 @@ Kernels take plain arrays: `codes` (n,) code points in lower case, `kinds` (n,) 
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 from leeboard.schemas import STYLE
 
 from .characters import BREAK, SCRIPTS, SPACE

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 _BASIS, _PRIME, _MIX = 0xCBF29CE484222325, 0x100000001B3, 0xBF58476D1CE4E5B9

@@ -1,7 +1,7 @@
 """The marks of a text: Markdown at the start of a line, punctuation and other signs, line breaks, numbers."""
 
 import numpy as np
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 
 from .characters import BREAK, EMOJI, NUMBER, PUNCTUATION, SPACE
 from .counters import (

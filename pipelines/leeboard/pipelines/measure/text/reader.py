@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 from leeboard.schemas import FEATURES, STYLE
 
 from .characters import Characters, characters

@@ -1,7 +1,7 @@
 """One compiled walk over a text that counts all that features, style, language and flags need."""
 
 import numpy as np
-from leeboard.detectors.jit import kernel
+from leeboard.detectors.core.jit import kernel
 
 from .characters import (
     ALONE,

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
+from leeboard.pipelines.notify.messages import words
+from leeboard.pipelines.notify.messages.message import Message, Told
 from msgspec import Struct
 
-from .. import words
-from ..message import Message, Told
 from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, Url
 from .http import post
 

@@ -2,9 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
+from leeboard.pipelines.notify.messages.message import Message
 from msgspec import Meta, Struct
-
-from ..message import Message
 
 #: an attempt that takes longer counts as no answer
 TIMEOUT_S = 10.0

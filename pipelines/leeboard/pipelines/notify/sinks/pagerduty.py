@@ -5,11 +5,11 @@ import json
 import logging
 from typing import Any, ClassVar
 
+from leeboard.pipelines.notify.messages import words
+from leeboard.pipelines.notify.messages.message import Message, Told
 from leeboard.schemas import Page
 from msgspec import Struct
 
-from .. import words
-from ..message import Message, Told
 from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, Url, judge, no_answer
 
 #: limits of PagerDuty

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import msgspec
+from leeboard.pipelines.notify.messages.message import Message, Told
 from leeboard.schemas import Page, encode
 from msgspec import Struct
 
-from ..message import Message, Told
 from .base import TIMEOUT_S, Outcome, Sink, Url
 from .http import post
 

@@ -1,0 +1,159 @@
+"""One numeric stream: the kernels of `numeric` behind the contract of `base`."""
+
+import math
+
+import numpy as np
+from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.effect import (
+    finite,
+    make_evidence,
+    numeric_change,
+    numeric_effect,
+    numeric_guarantee,
+)
+from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
+
+from . import kernels as numeric
+from . import season
+
+#: a change that was never seen to return is taken as normal after so many events (the engine has its own rule, in time)
+ACCEPTED_AFTER = 4096
+COUNTS = np.dtype([("refused", "f8")])
+#: covariates are natural logs: no finite float has a larger one
+LARGEST_LOG = 710.0
+MS_A_MINUTE = 60_000
+#: 1 January 1970 was a Thursday: minute 0 of the week is Monday, midnight
+EPOCH_MINUTE = 3 * 1440
+
+
+def minute_of_week(epoch_ms: int) -> int:
+    """Minute of the week (UTC, Monday first) of a time."""
+    return (epoch_ms // MS_A_MINUTE + EPOCH_MINUTE) % season.MINUTES_A_WEEK
+
+
+class NumericDetector:
+    """Finds shifts of a numeric stream that moves more than it used to move.
+
+    `level`: fire when the evidence supports one false firing in so many events. `page_level`: level beyond which claims
+    are tempered for. `logarithmic`: effects are ratios (values are taken as asinh(x / unit)). `unit`: scale of the
+    values; 0 learns it. `seasonal`: values are judged given the clock, once the clock explains something.
+    `covariates`: number of covariates (0 or 2) that every update brings.
+    Source: module `numeric`; Shin, Ramdas, Rinaldo, "E-detectors" (2024).
+
+    >>> import random
+    >>> from leeboard.detectors import NumericDetector, event_uniforms
+    >>> rng, detector = random.Random(1), NumericDetector(level=1e4)
+    >>> for t in range(1500):
+    ...     x = rng.lognormvariate(0.0 if t < 1000 else 0.7, 0.5)
+    ...     evidence = detector.update(x, uniforms=event_uniforms(str(t), "latency_ms"))
+    ...     if evidence:
+    ...         print(t, evidence.direction, f"{evidence.effect:+.0%}", t - evidence.change.estimate)
+    1017 up +90% 1004
+    """
+
+    def __init__(
+        self,
+        *,
+        level: float = 1e4,
+        page_level: float | None = None,
+        logarithmic: bool = True,
+        unit: float = 0.0,
+        seasonal: bool = False,
+        covariates: int = 0,
+        floor: float = 0.0,
+    ) -> None:
+        if not (0.0 <= unit < math.inf and 0.0 <= floor < math.inf):
+            raise ValueError(f"unit and floor must be finite and not negative: {unit}, {floor}")
+        if covariates not in (0, season.COVARIATES):
+            raise ValueError(f"covariates must be 0 or {season.COVARIATES}: {covariates}")
+        self.refused = 0
+        self._nats, self._nats_page = level_nats(level, page_level)
+        self._logarithmic = logarithmic
+        self._floor = floor
+        self._covariates = covariates
+        self._adjusts = seasonal or covariates > 0
+        self._seasonal = seasonal
+        self._rows = np.zeros(2, numeric.NUMERIC)
+        self._yardsticks = np.zeros(1, numeric.YARDSTICK)
+        self._regression = np.zeros(1, season.regression_dtype(covariates))
+        self._scratch = np.zeros(BETS)
+        self._features = np.zeros((2, season.FEATURES))
+        self._rows["unit"][0] = unit
+        numeric.open_row(self._rows[0], self._nats, self._nats_page)
+        season.open_regression(self._regression[0])
+
+    @property
+    def log_level(self) -> float:
+        """Natural log of the level now: the page process counts only once the notice level was reached."""
+        row = self._rows[0]
+        return float(max(row["peak_page"], self._nats)) if self.open else float(row["log_notice"])
+
+    @property
+    def open(self) -> bool:
+        """A change was found and has neither returned nor been accepted."""
+        return bool(self._rows[0]["yardstick"] >= 0)
+
+    def update(
+        self,
+        value: Value,
+        *,
+        uniforms: Uniforms,
+        clock: int | None = None,
+        covariates: tuple[float, ...] | None = None,
+    ) -> Evidence | None:
+        """See `base.Detector.update`."""
+        x = finite(value)
+        if x is None or (self._covariates and not self._usable(covariates)):
+            self.refused += 1
+            return None
+        rows, row = self._rows, self._rows[0]
+        y = numeric.prepare(row, x, uniforms[0], self._logarithmic, numeric.DITHER)
+        if self._adjusts:
+            minute = minute_of_week(clock) if self._seasonal and clock is not None else -1
+            known = np.array(covariates or (0.0, 0.0), np.float32)
+            features, gain = self._features
+            y, moved = season.adjust(self._regression[0], y, minute, known, self.open, features, gain)
+            if moved:
+                numeric.restart_references(row)
+        code = numeric.observe(rows, 0, self._yardsticks, y, uniforms[1], uniforms[2], self._nats, self._scratch)
+        if code == FIRED:
+            numeric.open_change(rows, 0, 1, self._yardsticks, 0, row["change"], self._floor, self._scratch)
+            return self._evidence()
+        if code == NEXT:
+            numeric.supersede(rows, 0, self._yardsticks, self._floor, self._scratch)
+            return self._evidence()
+        if code == RETURNED:
+            numeric.restore(rows, 0, self._yardsticks)
+        elif self.open and row["events"] - self._yardsticks[0]["opened"] > ACCEPTED_AFTER:
+            accept(rows, 0)
+        return None
+
+    def accept(self) -> None:
+        """The level since the open change is normal from now on."""
+        if self.open:
+            accept(self._rows, 0)
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        counts = np.array([float(self.refused)])
+        return pack(f"numeric{self._covariates}", self._rows, self._yardsticks, self._regression, counts)
+
+    def restore(self, state: bytes) -> None:
+        """Take over a snapshot of a detector with the same settings."""
+        kind = f"numeric{self._covariates}"
+        dtypes = [(self._rows.dtype, 2), (self._yardsticks.dtype, 1), (self._regression.dtype, 1), (COUNTS, 1)]
+        self._rows, self._yardsticks, self._regression, counts = unpack(kind, state, *dtypes)
+        self.refused = int(counts["refused"][0])
+
+    def _usable(self, covariates: tuple[float, ...] | None) -> bool:
+        """As many finite covariates as were promised?"""
+        if covariates is None or len(covariates) != self._covariates:
+            return False
+        return all((x := finite(each)) is not None and abs(x) <= LARGEST_LOG for each in covariates)
+
+    def _evidence(self) -> Evidence:
+        row = self._rows[0]
+        effect = numeric_effect(self._rows, 0, self._yardsticks, self._logarithmic)
+        change = numeric_change(row, int(row["events"]) - 1)
+        return make_evidence(max(self._nats, float(row["log_page"])), effect, change, numeric_guarantee(row), "numeric")

@@ -1,0 +1,217 @@
+"""The value expected of a call given the clock and, where asked for, its tokens: a gated recursive regression.
+
+Taught `LAG` events late and subtracted without its intercept, so that a change is not learned away; used only while it
+demonstrably explains something (hysteresis), because subtracting a nearly empty regression would spoil clean data.
+All features have mean 0 on the first events of the stream: what is learned later moves no level.
+"""
+
+import math
+
+import numpy as np
+from leeboard.detectors.core.jit import Floats, Floats32, Record, kernel
+
+from .dependence import LAG, teach
+
+MINUTES_A_WEEK = 7 * 24 * 60
+#: two harmonics of the day, one of the week
+CLOCK_FEATURES = 6
+DAILY_FEATURES = 4
+#: a harmonic is learned from the start, but used only once the stream has lasted two of its periods: over less, it
+#: cannot be told from a level that moved
+TWO_DAYS = 2 * 1440
+TWO_WEEKS = 2 * MINUTES_A_WEEK
+#: two covariates: each with its square and a hinge, and their product
+COVARIATES = 2
+COVARIATE_FEATURES = 7
+#: most features of a regression, intercept included
+FEATURES = 1 + CLOCK_FEATURES + COVARIATE_FEATURES
+#: standardised covariates are cut here; an event beyond it is not described by its features and teaches nothing
+CUT = 6.0
+#: mean of max(x - 1, 0) for a standard normal x
+HINGE_MEAN = 0.0833
+
+
+def _clock_table() -> Floats:
+    table = np.empty((MINUTES_A_WEEK, CLOCK_FEATURES))
+    for minute in range(MINUTES_A_WEEK):
+        day = 2 * math.pi * minute / 1440
+        angles = (day, 2 * day, day / 7)
+        table[minute] = [f(angle) for angle in angles for f in (math.sin, math.cos)]
+    return np.round(table, 9)  # the same bits whatever the libm
+
+
+CLOCK = _clock_table()
+
+#: prior precision of the coefficients, and of the intercept (which is left free)
+RIDGE = 10.0
+FREE = 0.01
+#: events from which the covariates are standardised
+STANDARDISED = 128
+#: mean memory of the comparison, events needed, and the ratio of squared errors that opens and closes the gate
+COMPARED = 4000.0
+NEEDED = 200
+OPENS_BELOW = 0.90
+CLOSES_ABOVE = 0.97
+#: squared errors are clipped at this many times their mean
+ERROR_CAP = 9.0
+
+
+def regression_dtype(covariates: int) -> np.dtype[np.void]:
+    """State of one regression on the clock and `covariates` (0 or COVARIATES) numbers known of the call."""
+    size = FEATURES if covariates else 1 + CLOCK_FEATURES
+    return np.dtype(
+        [
+            ("coefficients", "f8", size),  # intercept first
+            ("precision", "f8", (size, size)),
+            ("offset", "f8"),  # mean of the first LAG values: coefficients explain what differs from it
+            ("mean", "f8"),
+            ("error_without", "f8"),
+            ("error_with", "f8"),
+            ("seen", "i8"),
+            ("elapsed", "i8"),  # minutes
+            ("last_minute", "i8"),
+            ("sums", "f8", 5),  # of both covariates, their squares and their product, over the first events
+            ("active", "i4"),
+            ("values", "f4", LAG),  # waiting to teach
+            ("minutes", "i2", LAG),  # minute of the week, -1 where the clock is not known
+            ("covariates", "f4", (LAG, max(covariates, 1))),
+        ],
+        align=True,
+    )
+
+
+@kernel
+def open_regression(s: Record) -> None:
+    """Start from the prior."""
+    n = s["coefficients"].size
+    for i in range(n):
+        for j in range(n):
+            s["precision"][i, j] = 1.0 / RIDGE if i == j else 0.0
+    s["precision"][0, 0] = 1.0 / FREE
+    s["last_minute"] = -1
+
+
+@kernel
+def fill_features(s: Record, minute: int, covariates: Floats32, features: Floats) -> None:
+    """Write 1, the clock features and those of the covariates (natural logs of 1 + value)."""
+    features[0] = 1.0
+    for i in range(CLOCK_FEATURES):
+        features[1 + i] = CLOCK[minute, i] if minute >= 0 else 0.0
+    if s["coefficients"].size < FEATURES:
+        return
+    at = 1 + CLOCK_FEATURES
+    sums, n = s["sums"], np.float64(STANDARDISED)
+    x = standardised(np.float64(covariates[0]), sums[0] / n, sums[2] / n)
+    y = standardised(np.float64(covariates[1]), sums[1] / n, sums[3] / n)
+    for z in (x, y):
+        features[at] = z
+        features[at + 1] = z * z - 1.0
+        features[at + 2] = max(z - 1.0, 0.0) - HINGE_MEAN
+        at += 3
+    spread = math.sqrt((sums[2] / n - (sums[0] / n) ** 2 + 1e-4) * (sums[3] / n - (sums[1] / n) ** 2 + 1e-4))
+    features[at] = x * y - (sums[4] / n - sums[0] / n * sums[1] / n) / spread
+
+
+@kernel
+def standardised(x: float, mean: float, square: float) -> float:
+    """X less a mean, in standard deviations, within +-CUT."""
+    return min(max((x - mean) / math.sqrt(max(square - mean * mean, 0.0) + 1e-4), -CUT), CUT)
+
+
+@kernel
+def is_described(features: Floats, n: int) -> bool:
+    """Are the covariates, if there are any, where the `n` features say?"""
+    first = 1 + CLOCK_FEATURES
+    return n < FEATURES or (abs(features[first]) < CUT and abs(features[first + 3]) < CUT)
+
+
+@kernel
+def get_to_know(s: Record, covariates: Floats32) -> None:
+    """Sums of the covariates, from which they are standardised."""
+    x, y = np.float64(covariates[0]), np.float64(covariates[1])
+    sums = s["sums"]
+    sums[0] += x
+    sums[1] += y
+    sums[2] += x * x
+    sums[3] += y * y
+    sums[4] += x * y
+
+
+@kernel
+def expected(s: Record, features: Floats) -> float:
+    """The part of a value that is explained: no intercept, and no harmonics that the stream is too young for."""
+    usable = 0
+    if s["elapsed"] >= TWO_DAYS:
+        usable = CLOCK_FEATURES if s["elapsed"] >= TWO_WEEKS else DAILY_FEATURES
+    total = 0.0
+    for i in range(1, s["coefficients"].size):
+        if i <= usable or i > CLOCK_FEATURES:
+            total += s["coefficients"][i] * features[i]
+    return total
+
+
+@kernel
+def compare(s: Record, y: float, explained: float) -> float:
+    """Squared errors of one value with and without the regression; returns the value that may be taught.
+
+    An outlier teaches no more than the largest error that counts: one alone must not bend the regression.
+    """
+    if s["seen"] == 1:
+        s["mean"] = y
+        s["offset"] = y
+    rate = 1.0 / min(np.float64(s["seen"]), COMPARED)
+    without = y - s["mean"]
+    with_ = y - s["offset"] - s["coefficients"][0] - explained
+    cap = ERROR_CAP * (s["error_without"] + 1e-12) if s["seen"] > LAG else 1e300
+    s["error_without"] += rate * (min(without * without, cap) - s["error_without"])
+    s["error_with"] += rate * (min(with_ * with_, cap) - s["error_with"])
+    s["mean"] += rate * without
+    if s["seen"] <= LAG:
+        s["offset"] = s["mean"]
+        return y
+    largest = math.sqrt(ERROR_CAP * s["error_with"])
+    lesson: float = y - with_ + min(max(with_, -largest), largest)
+    return lesson
+
+
+@kernel
+def adjust(
+    s: Record, y: float, minute: int, covariates: Floats32, hold: bool, features: Floats, gain: Floats
+) -> tuple[float, bool]:
+    """Value y less what the clock and covariates explain; true if the gate moved, so that references must restart.
+
+    `minute` of the week, -1 where it is not known; `hold` keeps the gate where it is (a change is open, and its
+    yardstick was made of values adjusted as they are now). `features` and `gain` are scratch space of FEATURES numbers.
+    """
+    n = s["coefficients"].size
+    if minute >= 0:
+        ahead = (minute - s["last_minute"]) % MINUTES_A_WEEK if s["last_minute"] >= 0 else 0
+        if ahead < MINUTES_A_WEEK // 2:  # else the call is late: it is not almost a week ahead
+            s["elapsed"] += ahead
+            s["last_minute"] = minute
+    known = n < FEATURES or s["seen"] >= STANDARDISED
+    s["seen"] += 1
+    explained = 0.0
+    if known:
+        fill_features(s, minute, covariates, features)
+        explained = expected(s, features)
+    else:
+        get_to_know(s, covariates)
+    lesson = compare(s, y, explained)
+    moved = False
+    if s["seen"] > NEEDED and not hold:
+        limit = CLOSES_ABOVE if s["active"] else OPENS_BELOW
+        active = s["error_with"] < limit * s["error_without"]
+        moved = active != (s["active"] != 0)
+        s["active"] = 1 if active else 0
+    place = s["seen"] % LAG
+    if known and s["seen"] > LAG:
+        fill_features(s, s["minutes"][place], s["covariates"][place], features)
+        if is_described(features, n):
+            teach(s["coefficients"], s["precision"], features[:n], np.float64(s["values"][place]) - s["offset"], gain)
+    s["values"][place] = lesson
+    s["minutes"][place] = minute
+    if n == FEATURES:
+        for c in range(COVARIATES):
+            s["covariates"][place, c] = covariates[c]
+    return y - explained if s["active"] else y, moved

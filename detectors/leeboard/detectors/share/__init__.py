@@ -1,0 +1,1 @@
+"""Streams of yes and no, and of categories."""

@@ -1,0 +1,43 @@
+"""Kernels are compiled before a worker joins its group: half a minute the first time, then they come from a cache."""
+
+from collections.abc import Iterator
+
+from leeboard.pipelines.config import Config
+from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.watch.engine import Engine
+from leeboard.schemas import ModelCall
+
+#: calls before a change, of texts as well, and until it is seen, opened and looked at
+BEFORE, CHANGED = 800, 200
+WORDS = ("the", "tide", "is", "not", "what", "it", "was", "and", "we", "wait")
+
+
+def warm_calls() -> Iterator[ModelCall]:
+    """Calls of one scope of which much changes at once."""
+    for k in range(BEFORE + CHANGED):
+        before = k < BEFORE
+        words = [WORDS[(step * k + k // step) % len(WORDS)] for step in range(1, 9)]
+        yield ModelCall(
+            id=f"warm-{k}",
+            time=60_000 * k,
+            app="warm",
+            model_served="m" if before else "n",
+            input_tokens=100 + k % 7,
+            output_tokens=50 + k % 11,
+            latency_ms=(1.0 if before else 5.0) * (100.0 + k % 13),
+            cost_usd=0.001 * (1 + k % 5),
+            error_type="timeout" if k % 17 == 0 else None,
+            input_text=f"{words[0]} {words[3]} {words[5]}?",
+            output_text=" ".join(words) + "." if before else "\n".join(f"- **{word}**" for word in words),
+        )
+
+
+def warm_kernels(config: Config) -> None:
+    """Let an engine of its own watch a change, be written and be read back."""
+    engine = Engine(config.engine())
+    # whatever embedder is configured: *watch* takes measured calls
+    measurer = Measurer(Config().measure())
+    for k, call in enumerate(warm_calls()):
+        engine.step([measurer.measure(call)], [k])
+    for key in list(engine.scopes):
+        engine.restore(engine.snapshot(key))

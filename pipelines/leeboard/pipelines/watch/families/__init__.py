@@ -1,0 +1,1 @@
+"""One object a kind of signal."""

@@ -1,0 +1,1 @@
+"""The page gate: alerts in, pages out."""

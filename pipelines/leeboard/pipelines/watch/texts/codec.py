@@ -1,0 +1,52 @@
+"""The texts of a scope as parts of bytes, and back: counts (`texts`), young texts (`young.<k>`), rings (`space.*`)."""
+
+import zlib
+from collections.abc import Mapping
+
+from leeboard.detectors.vector.store import FIT_EVENTS
+from leeboard.pipelines.watch.state.records import record_bytes, record_of
+from leeboard.pipelines.watch.state.scope import TextsSeen
+
+from .bank import TextBank
+from .rows import chunks_needed
+from .store_parts import put_space, space_parts, young_written
+
+_SPACE = "space."
+
+
+def text_parts(bank: TextBank, slot: int, after_call: int, level: int) -> dict[str, bytes]:
+    """What of a scope's texts changed after call number `after_call` (0: all), compressed; its detectors apart."""
+    if bank.table[slot, 0] < 0:
+        return {}
+    text = bank.text(slot)
+    after = after_call if int(text["restarted"]) <= after_call else 0
+    parts = {"texts": record_bytes(bank.texts.array, int(bank.table[slot, 0]))}
+    for k, i in _young(bank, slot):
+        if young_written(bank.young.array[i]) > after:
+            parts[f"young.{k}"] = record_bytes(bank.young.array, i)
+    if bank.table[slot, 1] >= 0:
+        parts |= {_SPACE + name: part for name, part in space_parts(bank.space(slot), after).items()}
+    return {name: zlib.compress(part, level) for name, part in parts.items()}
+
+
+def put_texts(bank: TextBank, slot: int, seen: TextsSeen, parts: Mapping[str, bytes]) -> None:
+    """Take the texts of a scope back. Raises KeyError, ValueError or zlib.error where a part is missing or damaged.
+
+    What the scope does not have (yet) is not looked at: it may be left of an earlier one of that name.
+    """
+    text = record_of(zlib.decompress(parts["texts"]), bank.texts.array.dtype)
+    bank.begin(slot, vectors=False)
+    bank.texts.array[bank.table[slot, 0]] = text
+    if max(seen.outputs, seen.inputs) >= FIT_EVENTS:
+        bank.add_space(slot)
+        names = [name for name in parts if name.startswith(_SPACE)]
+        put_space(bank.space(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
+    bank.expect(slot, 0, 0)
+    for k, i in _young(bank, slot):
+        bank.young.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.young.array.dtype)
+
+
+def _young(bank: TextBank, slot: int) -> list[tuple[int, int]]:
+    """The chunks of young texts that hold some, and their rows."""
+    used = int(chunks_needed(bank.text(slot), bank.spaces.array, bank.table[slot, 1], 0, 0))
+    return [(k, int(i)) for k, i in enumerate(bank.chunks[slot][:used].tolist())]
