@@ -19,7 +19,7 @@ Method = Callable[[Values, int], Integers]
 
 @kernel
 def _run(
-    rows: Arena, yardsticks: Arena, clocks: Arena, x: Floats, u: Floats, minutes: Integers, nats: float, fired: Integers
+    rows: Arena, frozen: Arena, clocks: Arena, x: Floats, u: Floats, minutes: Integers, nats: float, fired: Integers
 ) -> int:
     scratch, features, gain = np.zeros(BETS), np.zeros(season.FEATURES), np.zeros(season.FEATURES)
     unknown = np.zeros(season.COVARIATES, np.float32)
@@ -28,17 +28,17 @@ def _run(
     for t in range(x.size):
         y = numeric.prepare(row, x[t], u[t, 0], True, numeric.DITHER)
         if minutes.size > 0:
-            y, moved = season.adjust(clocks[0], y, minutes[t], unknown, row["yardstick"] >= 0, features, gain)
+            y, moved = season.adjust(clocks[0], y, minutes[t], unknown, row["frozen"] >= 0, features, gain)
             if moved:
                 numeric.restart_references(row)
-        code = numeric.observe(rows, 0, yardsticks, y, u[t, 1], u[t, 2], nats, scratch)
+        code = numeric.observe(rows, 0, frozen, y, u[t, 1], u[t, 2], nats, scratch)
         if code == FIRED:
-            numeric.open_change(rows, 0, 1, yardsticks, 0, row["change"], 0.0, scratch)
+            numeric.open_change(rows, 0, 1, frozen, 0, row["change"], 0.0, scratch)
         elif code == NEXT:
-            numeric.supersede(rows, 0, yardsticks, 0.0, scratch)
+            numeric.supersede(rows, 0, frozen, 0.0, scratch)
         elif code == RETURNED:
-            numeric.restore(rows, 0, yardsticks)
-        elif row["yardstick"] >= 0 and row["events"] - yardsticks[0]["opened"] > ACCEPTED_AFTER:
+            numeric.restore(rows, 0, frozen)
+        elif row["frozen"] >= 0 and row["events"] - frozen[0]["opened"] > ACCEPTED_AFTER:
             accept(rows, 0)
         if code in (FIRED, NEXT):
             fired[count] = t
@@ -55,7 +55,7 @@ def firings(stream: Values, level: float, seed: int = 0) -> Integers:
     u = np.random.default_rng(seed).random((stream.values.size, 3))
     fired = np.zeros(stream.values.size, np.int64)
     known = np.zeros(0, np.int64) if minutes is None else minutes
-    count = _run(rows, np.zeros(1, numeric.YARDSTICK), clocks, stream.values, u, known, math.log(level), fired)
+    count = _run(rows, np.zeros(1, numeric.FROZEN_NUMERIC), clocks, stream.values, u, known, math.log(level), fired)
     return fired[:count]
 
 

@@ -24,52 +24,50 @@ CATEGORIES = 8
 
 
 @kernel
-def _numeric(
-    rows: Arena, yardsticks: Arena, x: Floats, u: Floats, logarithmic: bool, nats: float, codes: Codes
-) -> None:
+def _numeric(rows: Arena, frozen: Arena, x: Floats, u: Floats, logarithmic: bool, nats: float, codes: Codes) -> None:
     scratch = np.zeros(BETS)
     row = rows[0]
     for t in range(x.size):
         y = numeric.prepare(row, x[t], u[t, 0], logarithmic, numeric.DITHER)
-        code = numeric.observe(rows, 0, yardsticks, y, u[t, 1], u[t, 2], nats, scratch)
+        code = numeric.observe(rows, 0, frozen, y, u[t, 1], u[t, 2], nats, scratch)
         if code == FIRED:
-            numeric.open_change(rows, 0, 1, yardsticks, 0, row["change"], 0.0, scratch)
+            numeric.open_change(rows, 0, 1, frozen, 0, row["change"], 0.0, scratch)
         elif code == NEXT:
-            numeric.supersede(rows, 0, yardsticks, 0.0, scratch)
+            numeric.supersede(rows, 0, frozen, 0.0, scratch)
         elif code == RETURNED:
-            numeric.restore(rows, 0, yardsticks)
-        elif row["yardstick"] >= 0 and row["events"] - yardsticks[0]["opened"] > ACCEPTED_AFTER:
+            numeric.restore(rows, 0, frozen)
+        elif row["frozen"] >= 0 and row["events"] - frozen[0]["opened"] > ACCEPTED_AFTER:
             accept(rows, 0)
         codes[t] = code
 
 
 @kernel
-def _share(rows: Arena, i: int, j: int, yardsticks: Arena, hit: bool, u: float, nats: float, scratch: Floats) -> int:
+def _share(rows: Arena, i: int, j: int, frozen: Arena, hit: bool, u: float, nats: float, scratch: Floats) -> int:
     row = rows[i]
-    if row["yardstick"] < 0 and (row["hits"] == 0.0 or row["misses"] == 0.0):
+    if row["frozen"] < 0 and (row["hits"] == 0.0 or row["misses"] == 0.0):
         categorical.count_share(row, hit)
         return QUIET
-    code = categorical.observe_share(rows, i, yardsticks, hit, u, nats, scratch)
+    code = categorical.observe_share(rows, i, frozen, hit, u, nats, scratch)
     if code == FIRED:
-        categorical.open_share_change(rows, i, j, yardsticks, i, row["change"], 0.0)
+        categorical.open_share_change(rows, i, j, frozen, i, row["change"], 0.0)
     elif code == NEXT:
-        categorical.supersede_share(rows, i, yardsticks, 0.0)
+        categorical.supersede_share(rows, i, frozen, 0.0)
     elif code == RETURNED:
-        categorical.restore_share(rows, i, yardsticks)
-    elif row["yardstick"] >= 0 and row["events"] - yardsticks[i]["opened"] > ACCEPTED_AFTER:
+        categorical.restore_share(rows, i, frozen)
+    elif row["frozen"] >= 0 and row["events"] - frozen[i]["opened"] > ACCEPTED_AFTER:
         accept(rows, i)
     return code
 
 
 @kernel
-def _binary(rows: Arena, yardsticks: Arena, x: Bools, u: Floats, nats: float, codes: Codes) -> None:
+def _binary(rows: Arena, frozen: Arena, x: Bools, u: Floats, nats: float, codes: Codes) -> None:
     scratch = np.zeros(categorical.RATIO_BETS)
     for t in range(x.size):
-        codes[t] = _share(rows, 0, 1, yardsticks, x[t], u[t, 0], nats, scratch)
+        codes[t] = _share(rows, 0, 1, frozen, x[t], u[t, 0], nats, scratch)
 
 
 @kernel
-def _categories(rows: Arena, yardsticks: Arena, x: Integers, u: Floats, nats: float, codes: Codes) -> None:
+def _categories(rows: Arena, frozen: Arena, x: Integers, u: Floats, nats: float, codes: Codes) -> None:
     scratch = np.zeros(categorical.RATIO_BETS)
     place = np.full(CATEGORIES, -1)  # of a category, in the order in which they appear
     known = 0
@@ -85,7 +83,7 @@ def _categories(rows: Arena, yardsticks: Arena, x: Integers, u: Floats, nats: fl
                 categorical.count_share(rows[k], True)
             else:
                 hit = k == place[x[t]]
-                codes[t] |= _share(rows, k, CATEGORIES + k, yardsticks, hit, u[t, 0], limit, scratch)
+                codes[t] |= _share(rows, k, CATEGORIES + k, frozen, hit, u[t, 0], limit, scratch)
 
 
 def numeric_codes(x: Floats, u: Floats, level: float = 1e4, *, logarithmic: bool = True, unit: float = 0.0) -> Codes:
@@ -93,7 +91,7 @@ def numeric_codes(x: Floats, u: Floats, level: float = 1e4, *, logarithmic: bool
     rows, codes = np.zeros(2, numeric.NUMERIC), np.zeros(x.size, np.int8)
     rows["unit"] = unit
     numeric.open_row(rows[0], math.log(level), math.log(level))
-    _numeric(rows, np.zeros(1, numeric.YARDSTICK), x, u, logarithmic, math.log(level), codes)
+    _numeric(rows, np.zeros(1, numeric.FROZEN_NUMERIC), x, u, logarithmic, math.log(level), codes)
     return codes
 
 
@@ -101,14 +99,14 @@ def binary_codes(x: Bools, u: Floats, level: float = 1e4) -> Codes:
     """What a `BinaryDetector` of that level makes of every yes and no."""
     rows, codes = np.zeros(2, categorical.SHARE), np.zeros(x.size, np.int8)
     categorical.open_share(rows[0], 0, False, math.log(level), math.log(level))
-    _binary(rows, np.zeros(1, categorical.SHARE_YARDSTICK), x, u, math.log(level), codes)
+    _binary(rows, np.zeros(1, categorical.FROZEN_SHARE), x, u, math.log(level), codes)
     return codes
 
 
 def category_codes(x: Integers, u: Floats, level: float = 1e4) -> Codes:
     """What a `CategoricalDetector` of that level makes of every category (below CATEGORIES); codes are or-ed."""
     rows, codes = np.zeros(2 * CATEGORIES, categorical.SHARE), np.zeros(x.size, np.int8)
-    _categories(rows, np.zeros(CATEGORIES, categorical.SHARE_YARDSTICK), x, u, math.log(level), codes)
+    _categories(rows, np.zeros(CATEGORIES, categorical.FROZEN_SHARE), x, u, math.log(level), codes)
     return codes
 
 

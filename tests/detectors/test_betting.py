@@ -15,8 +15,8 @@ from leeboard.detectors.core.betting import (
     LOCATIONS,
     QUADRATIC,
     SPREADS,
-    STAKES,
     STEPS,
+    WEALTH,
 )
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.share import kernels as categorical
@@ -31,13 +31,13 @@ scores = st.floats(-CLIP, CLIP)
 
 
 def new_stakes(nats_notice: float = math.log(1e3), nats_page: float = math.log(1e4)) -> npt.NDArray[np.void]:
-    stakes = np.zeros(1, STAKES)
-    betting.claim(stakes[0], nats_notice, nats_page)
-    return stakes
+    wealth = np.zeros(1, WEALTH)
+    betting.claim(wealth[0], nats_notice, nats_page)
+    return wealth
 
 
 def log_bets(z: float) -> Floats:
-    """Log pay-outs of all bets on one score."""
+    """Log e-values of all bets on one score."""
     logs = np.zeros(BETS)
     betting.bet(new_stakes()[0], z, 0, logs)
     return logs
@@ -52,7 +52,7 @@ def intended(z: float) -> list[float]:
 
 @pytest.fixture(scope="module")
 def integral() -> tuple[Floats, Floats]:
-    """Log pay-outs (points x bets) and probabilities of a N(0,1) score that is clipped at +-CLIP."""
+    """Log e-values (points x bets) and probabilities of a N(0,1) score that is clipped at +-CLIP."""
     middle = (CELLS[:-1] + CELLS[1:]) / 2
     z = (middle[:, None] + POINTS / (2 * STEPS)).ravel()
     inside = np.tile(POINT_WEIGHTS / (2 * STEPS), middle.size) * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
@@ -114,17 +114,17 @@ def test_excursions_as_low_as_chance_makes_them_lift_the_tempering(nats: float, 
 @given(st.lists(scores, min_size=1, max_size=200), st.integers(0, 199))
 def test_an_exponent_is_fixed_before_the_event_and_never_moves_inside_an_excursion(z: list[float], at: int) -> None:
     """Also where the levels that are claimed move in between (at event `at`)."""
-    stakes, logs = new_stakes(), np.zeros(BETS)
-    row = stakes[0]
+    wealth, logs = new_stakes(), np.zeros(BETS)
+    row = wealth[0]
     for t, score in enumerate(z):
         if t == at:
             inside = row["excursion"] > 0
-            before = stakes.copy()[0]
+            before = wealth.copy()[0]
             betting.claim(row, math.log(2e3), math.log(1e5))
             for name in ("theta_notice", "theta_page"):
                 assert (row[name] == before[name])[inside].all()
                 assert (row[name] < before[name])[~inside].all()
-        before = stakes.copy()[0]
+        before = wealth.copy()[0]
         betting.bet(row, score, t, logs)
         running = row["excursion"] > 0
         for process, name in (("notice", "theta_notice"), ("page", "theta_page")):
@@ -134,8 +134,8 @@ def test_an_exponent_is_fixed_before_the_event_and_never_moves_inside_an_excursi
 
 
 def test_a_claim_made_inside_an_excursion_holds_from_its_end() -> None:
-    stakes, logs = new_stakes(), np.zeros(BETS)
-    row = stakes[0]
+    wealth, logs = new_stakes(), np.zeros(BETS)
+    row = wealth[0]
     up = LOCATIONS.index(0.6)
     betting.bet(row, 3.0, 0, logs)
     before = float(row["theta_page"][up])
@@ -149,42 +149,42 @@ def test_a_claim_made_inside_an_excursion_holds_from_its_end() -> None:
 
 def test_high_finished_excursions_of_the_stream_temper_its_bets() -> None:
     """A stream that went up by 2 sd for ten events, twenty times, believes such moves less."""
-    stakes, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_stakes(), np.zeros(BETS)
     up = LOCATIONS.index(1.2)
-    before = float(stakes[0]["theta_notice"][up])
+    before = float(wealth[0]["theta_notice"][up])
     for t in range(400):
-        betting.bet(stakes[0], 2.0 if t % 20 < 10 else -2.0, t, logs)
-    assert stakes[0]["finished"][up] == 20
-    assert stakes[0]["theta_notice"][up] < 0.3 * before
+        betting.bet(wealth[0], 2.0 if t % 20 < 10 else -2.0, t, logs)
+    assert wealth[0]["finished"][up] == 20
+    assert wealth[0]["theta_notice"][up] < 0.3 * before
 
 
 def test_the_memory_of_excursions_is_bounded() -> None:
-    stakes, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_stakes(), np.zeros(BETS)
     for t in range(20_000):
-        betting.bet(stakes[0], 3.0 if t % 10 < 2 else -2.0, t, logs)
-    assert stakes[0]["finished"].max() == pytest.approx(betting.MEMORY)
-    assert stakes[0]["heights"].max() < 20 * betting.MEMORY
+        betting.bet(wealth[0], 3.0 if t % 10 < 2 else -2.0, t, logs)
+    assert wealth[0]["finished"].max() == pytest.approx(betting.MEMORY)
+    assert wealth[0]["heights"].max() < 20 * betting.MEMORY
 
 
 def test_a_stake_is_capped_far_above_every_level() -> None:
-    stakes, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_stakes(), np.zeros(BETS)
     for t in range(3000):
-        betting.bet(stakes[0], CLIP, t, logs)
+        betting.bet(wealth[0], CLIP, t, logs)
     for process in ("notice", "page"):
-        assert np.isfinite(stakes[0][process]).all()
-        assert 1e200 < stakes[0][process].max() <= betting.STAKE_CAP
+        assert np.isfinite(wealth[0][process]).all()
+        assert 1e200 < wealth[0][process].max() <= betting.WEALTH_CAP
 
 
 @kernel
-def count_crossings(z: Floats, stakes: npt.NDArray[np.void], level: float) -> int:
-    """Times that the weighted processes reach the level; all stakes are taken off the table each time."""
+def count_crossings(z: Floats, wealth: npt.NDArray[np.void], level: float) -> int:
+    """Times that the weighted processes reach the level; all wealth are taken off the table each time."""
     logs = np.zeros(BETS)
     crossed = 0
     for t in range(z.size):
-        notice, _ = betting.bet(stakes[0], min(max(z[t], -CLIP), CLIP), t, logs)
+        notice, _ = betting.bet(wealth[0], min(max(z[t], -CLIP), CLIP), t, logs)
         if notice >= level:
             crossed += 1
-            betting.clear_stakes(stakes[0])
+            betting.clear_wealth(wealth[0])
     return crossed
 
 
@@ -206,7 +206,7 @@ def test_scores_that_moved_cross_more_often_than_that() -> None:
 def share_logs(hits: int, misses: int, hit: bool, u: float) -> Floats:
     row, logs = np.zeros(1, categorical.SHARE)[0], np.zeros(categorical.RATIO_BETS)
     row["hits"], row["misses"] = hits, misses
-    categorical.pay_outs(row, hit, u, logs)
+    categorical.log_e_values(row, hit, u, logs)
     return logs
 
 

@@ -12,7 +12,7 @@ from leeboard.detectors.core.betting import BETS, CLIP
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.core.ranks import REFERENCE
 from leeboard.detectors.numeric import dependence
-from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVELS, SCALES, WANDER, WHITENER
+from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVELS, LONG_RUN, SCALES, WHITENER
 from leeboard.detectors.numeric.kernels import clipped_score
 
 from tests.detectors.streams import Arena, Floats, poisson_limit
@@ -35,11 +35,11 @@ def whiten_all(refs: Arena, whitener: Arena, x: Floats, u: Floats) -> Floats:
 
 
 @kernel
-def all_blocks(wander: Arena, z: Floats) -> Floats:
+def all_blocks(long_run: Arena, z: Floats) -> Floats:
     """Log level of the blocks that end at each event, for a reference that is old."""
     found = np.empty(z.size)
     for t in range(z.size):
-        found[t] = dependence.block_evidence(wander[0], z[t], t, -10_000)
+        found[t] = dependence.block_evidence(long_run[0], z[t], t, -10_000)
     return found
 
 
@@ -105,22 +105,22 @@ def test_nothing_is_learned_from_an_event_until_64_later() -> None:
 
 
 def test_nothing_at_all_is_learned_from_the_first_64_events_until_they_are_over() -> None:
-    state, fresh, gain = opened()[0], opened()[0], np.zeros(BETS)
+    state, new_shifts, gain = opened()[0], opened()[0], np.zeros(BETS)
     for z in np.random.default_rng(SEED).standard_normal(LAG).tolist():
         dependence.whiten(state, z, True, gain)
     for name in ("level_coefficients", "level_precision", "spread_precision", "level_late"):
-        assert np.array_equal(state[name], fresh[name])
+        assert np.array_equal(state[name], new_shifts[name])
     dependence.whiten(state, 0.0, True, gain)
-    assert not np.array_equal(state["level_late"], fresh["level_late"])
+    assert not np.array_equal(state["level_late"], new_shifts["level_late"])
 
 
 def test_filters_that_only_run_teach_nothing() -> None:
     state, gain = opened()[0], np.zeros(BETS)
     for z in np.random.default_rng(SEED).standard_normal(300).tolist():
         dependence.whiten(state, z, False, gain)
-    fresh = opened()[0]
-    assert np.array_equal(state["level_coefficients"], fresh["level_coefficients"])
-    assert np.array_equal(state["level_precision"], fresh["level_precision"])
+    new_shifts = opened()[0]
+    assert np.array_equal(state["level_coefficients"], new_shifts["level_coefficients"])
+    assert np.array_equal(state["level_precision"], new_shifts["level_precision"])
     assert state["queued"] == 0
     assert state["level"].any()
 
@@ -154,17 +154,17 @@ def test_trust_is_a_share(cross: float, power: float) -> None:
 
 @given(st.floats(0, 1e6), st.floats(0, 200), st.floats(-1e6, 1e6), st.floats(-300, 300))
 def test_past_blocks_can_only_lower_the_score_of_a_block(squares: float, blocks: float, cross: float, q: float) -> None:
-    wander = np.zeros(1, WANDER)[0]
-    wander["squares"][0], wander["blocks"][0], wander["cross"][0] = squares, blocks, cross
-    assert 0 <= dependence.student_score(wander, 0, q) <= abs(q) + 1e-9
-    assert dependence.block_variance(wander, 0) >= 1
+    long_run = np.zeros(1, LONG_RUN)[0]
+    long_run["squares"][0], long_run["blocks"][0], long_run["cross"][0] = squares, blocks, cross
+    assert 0 <= dependence.student_score(long_run, 0, q) <= abs(q) + 1e-9
+    assert dependence.block_variance(long_run, 0) >= 1
 
 
 @pytest.mark.parametrize("level", [1e3, 1e4])
 def test_blocks_of_independent_scores_claim_half_of_the_budget_at_most(level: float) -> None:
     events = 2_000_000
     z = np.random.default_rng(SEED).standard_normal(events).clip(-CLIP, CLIP)
-    found = all_blocks(np.zeros(1, WANDER), z)
+    found = all_blocks(np.zeros(1, LONG_RUN), z)
     assert (found >= math.log(level)).sum() <= poisson_limit(0.5 * events / level)
     assert (found >= math.log(level)).sum() > 0
 
@@ -173,13 +173,13 @@ def test_blocks_of_a_wandering_level_are_judged_by_how_it_used_to_wander() -> No
     """Block means three times as far from 0 as chance makes them, since ever: no news."""
     rng = np.random.default_rng(SEED)
     z = (np.repeat(rng.standard_normal(4000) * 0.7, 64) + rng.standard_normal(256_000)).clip(-CLIP, CLIP)
-    wander = np.zeros(1, WANDER)
-    late = all_blocks(wander, z)[100_000:]
+    long_run = np.zeros(1, LONG_RUN)
+    late = all_blocks(long_run, z)[100_000:]
     assert (late >= math.log(1e4)).sum() <= 3 * poisson_limit(0.5 * late.size / 1e4)
-    assert dependence.block_variance(wander[0], 1) > 10
-    calm = np.zeros(1, WANDER)
+    assert dependence.block_variance(long_run[0], 1) > 10
+    calm = np.zeros(1, LONG_RUN)
     all_blocks(calm, rng.standard_normal(256_000))
-    visible, in_calm = (dependence.visible_shift(each[0], math.log(1e4)) for each in (wander, calm))
+    visible, in_calm = (dependence.visible_shift(each[0], math.log(1e4)) for each in (long_run, calm))
     assert visible > 3 * in_calm
 
 
@@ -187,32 +187,32 @@ def test_a_small_lasting_shift_shows_in_the_long_blocks() -> None:
     rng = np.random.default_rng(SEED)
     z = rng.standard_normal(12_288)
     z[8192:] += 0.3
-    found = all_blocks(np.zeros(1, WANDER), z.clip(-CLIP, CLIP))
+    found = all_blocks(np.zeros(1, LONG_RUN), z.clip(-CLIP, CLIP))
     assert found[:8192].max() < math.log(1e4)
     assert found[8192:].max() > math.log(1e4)
 
 
 def test_a_young_reference_and_few_blocks_claim_nothing() -> None:
-    wander = np.zeros(1, WANDER)[0]
+    long_run = np.zeros(1, LONG_RUN)[0]
     for t in range(3 * 16):
-        assert dependence.block_evidence(wander, 3.0, t, 0) == -math.inf
+        assert dependence.block_evidence(long_run, 3.0, t, 0) == -math.inf
 
 
 @given(st.lists(st.floats(-CLIP, CLIP), max_size=200), st.floats(0, 30))
 def test_the_smallest_visible_shift_grows_with_the_claim(z: list[float], nats: float) -> None:
-    wander = np.zeros(1, WANDER)[0]
+    long_run = np.zeros(1, LONG_RUN)[0]
     for t, score in enumerate(z):
-        dependence.block_evidence(wander, score, t, 0)
-    modest, bold = (dependence.visible_shift(wander, n) for n in (nats, nats + 1))
+        dependence.block_evidence(long_run, score, t, 0)
+    modest, bold = (dependence.visible_shift(long_run, n) for n in (nats, nats + 1))
     assert 0 < modest <= bold
     assert math.isfinite(bold) == (len(z) >= 3 * BLOCK_EVENTS[0])
 
 
 def test_clearing_blocks_keeps_the_memory_of_past_ones() -> None:
-    wander = np.zeros(1, WANDER)
-    all_blocks(wander, np.random.default_rng(SEED).standard_normal(5000))
-    before = wander.copy()[0]
-    dependence.clear_blocks(wander[0])
-    assert not wander[0]["count"].any()
-    assert np.array_equal(wander[0]["squares"], before["squares"])
-    assert (wander[0]["blocks"][:SCALES] == before["blocks"]).all()
+    long_run = np.zeros(1, LONG_RUN)
+    all_blocks(long_run, np.random.default_rng(SEED).standard_normal(5000))
+    before = long_run.copy()[0]
+    dependence.clear_blocks(long_run[0])
+    assert not long_run[0]["count"].any()
+    assert np.array_equal(long_run[0]["squares"], before["squares"])
+    assert (long_run[0]["blocks"][:SCALES] == before["blocks"]).all()

@@ -28,7 +28,7 @@ SEED = 31
 EVENTS = 500_000
 LEVELS = (1e3, 1e4)
 #: fresh streams, and their length: most of it is learning
-FRESH, YOUNG = 150, 2000
+FRESH, WARM_UP = 150, 2000
 
 Law = Callable[[np.random.Generator, int], Floats]
 #: marginal laws of what is measured on calls
@@ -128,8 +128,8 @@ def test_values_taken_as_they_are_keep_the_budget_in_any_unit(law: str) -> None:
 @pytest.mark.parametrize("law", LAWS)
 def test_young_streams_keep_the_budget(law: str) -> None:
     rng = np.random.default_rng(SEED)
-    found = sum(count(numeric_codes(LAWS[law](rng, YOUNG), lots(rng, YOUNG), 1e3)) for _ in range(FRESH))
-    assert found <= poisson_limit(FRESH * YOUNG / 1e3)
+    found = sum(count(numeric_codes(LAWS[law](rng, WARM_UP), lots(rng, WARM_UP), 1e3)) for _ in range(FRESH))
+    assert found <= poisson_limit(FRESH * WARM_UP / 1e3)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -143,8 +143,8 @@ def test_a_constant_share_keeps_the_budget(share: float, level: float) -> None:
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.2, 0.5, 0.9])
 def test_young_shares_keep_the_budget(share: float) -> None:
     rng = np.random.default_rng(SEED)
-    found = sum(count(binary_codes(rng.random(YOUNG) < share, lots(rng, YOUNG), 1e3)) for _ in range(FRESH))
-    assert found <= poisson_limit(FRESH * YOUNG / 1e3)
+    found = sum(count(binary_codes(rng.random(WARM_UP) < share, lots(rng, WARM_UP), 1e3)) for _ in range(FRESH))
+    assert found <= poisson_limit(FRESH * WARM_UP / 1e3)
 
 
 SHARES = {

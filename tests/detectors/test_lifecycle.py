@@ -1,4 +1,4 @@
-"""An open change: the yardstick is what was before it, the watcher what came since; return, acceptance, small steps."""
+"""An open change: its frozen reference is what was before, its watcher what came since; return, acceptance, steps."""
 
 import math
 
@@ -22,16 +22,16 @@ SCRATCH = np.zeros(BETS)
 
 def numbers(events: list[float]) -> tuple[Arena, Arena]:
     """Row 0 has seen these transformed values, and opened nothing."""
-    rows, yardsticks = np.zeros(2, numeric.NUMERIC), np.zeros(1, numeric.YARDSTICK)
+    rows, frozen = np.zeros(2, numeric.NUMERIC), np.zeros(1, numeric.FROZEN_NUMERIC)
     numeric.open_row(rows[0], math.log(1e3), math.log(1e4))
-    feed(rows, yardsticks, events)
-    return rows, yardsticks
+    feed(rows, frozen, events)
+    return rows, frozen
 
 
-def feed(rows: Arena, yardsticks: Arena, events: list[float]) -> list[int]:
+def feed(rows: Arena, frozen: Arena, events: list[float]) -> list[int]:
     lots = np.random.default_rng(SEED).random((len(events), 2)).tolist()
     pairs = zip(events, lots, strict=True)
-    return [numeric.observe(rows, 0, yardsticks, y, u, v, NEVER, SCRATCH) for y, (u, v) in pairs]
+    return [numeric.observe(rows, 0, frozen, y, u, v, NEVER, SCRATCH) for y, (u, v) in pairs]
 
 
 def normal(mean: float, events: int, seed: int = SEED) -> list[float]:
@@ -41,9 +41,9 @@ def normal(mean: float, events: int, seed: int = SEED) -> list[float]:
 
 def opened(floor: float = 0.0) -> tuple[Arena, Arena, list[float], list[float]]:
     old, new = normal(10, OLD), normal(12, NEW)
-    rows, yardsticks = numbers([*old, *new])
-    numeric.open_change(rows, 0, 1, yardsticks, 0, OLD, floor, SCRATCH)
-    return rows, yardsticks, old, new
+    rows, frozen = numbers([*old, *new])
+    numeric.open_change(rows, 0, 1, frozen, 0, OLD, floor, SCRATCH)
+    return rows, frozen, old, new
 
 
 def known(reference: np.void) -> tuple[int, float, float]:
@@ -55,10 +55,10 @@ def law(values: list[float]) -> tuple[int, object, object]:
 
 
 def test_the_yardstick_is_what_was_before_the_change_and_the_watcher_what_came_since() -> None:
-    rows, yardsticks, old, new = opened()
-    assert known(yardsticks[0]["reference"]) == law(old)
+    rows, frozen, old, new = opened()
+    assert known(frozen[0]["reference"]) == law(old)
     assert known(rows[1]["reference"]) == law(new)
-    assert numeric.shift(rows, 0, yardsticks) == pytest.approx(np.mean(new) - np.mean(old))
+    assert numeric.shift(rows, 0, frozen) == pytest.approx(np.mean(new) - np.mean(old))
     assert rows[1]["log_notice"] == -math.inf
     assert rows[1]["surcharge_notice"] == rows[0]["surcharge_notice"] + 1
 
@@ -66,21 +66,21 @@ def test_the_yardstick_is_what_was_before_the_change_and_the_watcher_what_came_s
 def test_opening_a_change_leaves_the_process_that_found_it_undisturbed() -> None:
     """It alone carries the evidence from notice to page."""
     rows, _, old, new = opened()
-    alone, yardsticks = numbers([*old, *new])
-    for name in ("reference", "residuals", "whitener", "wander", "stakes", "log_notice", "log_page", "events"):
+    alone, frozen = numbers([*old, *new])
+    for name in ("reference", "residuals", "whitener", "long_run", "wealth", "log_notice", "log_page", "events"):
         assert np.array_equal(rows[0][name], alone[0][name]), name
     later = normal(12, 30, 3)
-    feed(rows, np.zeros(1, numeric.YARDSTICK), later)
-    feed(alone, yardsticks, later)
+    feed(rows, np.zeros(1, numeric.FROZEN_NUMERIC), later)
+    feed(alone, frozen, later)
     assert rows[0]["log_page"] == alone[0]["log_page"]
 
 
 def test_a_return_gives_the_old_references_back() -> None:
-    rows, yardsticks, old, _ = opened()
-    feed(rows, yardsticks, normal(10, 40, 5))
-    numeric.restore(rows, 0, yardsticks)
+    rows, frozen, old, _ = opened()
+    feed(rows, frozen, normal(10, 40, 5))
+    numeric.restore(rows, 0, frozen)
     assert known(rows[0]["reference"]) == law(old)
-    assert (rows[0]["watcher"], rows[0]["yardstick"], rows[0]["anchor"]) == (-1, -1, -1)
+    assert (rows[0]["watcher"], rows[0]["frozen"], rows[0]["retained"]) == (-1, -1, -1)
     assert rows[0]["log_notice"] == -math.inf
     assert rows[0]["surcharge_notice"] > 0.9
 
@@ -89,43 +89,43 @@ def test_a_return_gives_the_old_references_back() -> None:
 def test_the_return_test_tells_the_old_level_from_others(level: float, comes_back: bool) -> None:
     returns = 0
     for seed in range(30):
-        rows, yardsticks, _, _ = opened()
-        returns += numeric.RETURNED in feed(rows, yardsticks, normal(level, 200, 100 + seed))
+        rows, frozen, _, _ = opened()
+        returns += numeric.RETURNED in feed(rows, frozen, normal(level, 200, 100 + seed))
     assert returns >= 27 if comes_back else returns <= 3
 
 
 def test_accepting_makes_the_watcher_the_process() -> None:
-    rows, yardsticks, _, new = opened()
+    rows, frozen, _, new = opened()
     later = normal(12, 100, 6)
-    feed(rows, yardsticks, later)
+    feed(rows, frozen, later)
     watcher = rows[1].copy()
     lifecycle.accept(rows, 0)
     assert known(rows[0]["reference"]) == known(watcher["reference"]) == law([*new, *later])
-    assert (rows[0]["watcher"], rows[0]["yardstick"], rows[0]["anchor"]) == (-1, -1, -1)
+    assert (rows[0]["watcher"], rows[0]["frozen"], rows[0]["retained"]) == (-1, -1, -1)
 
 
 def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_yardstick() -> None:
     """So that drift in small steps cannot hide."""
-    rows, yardsticks, old, new = opened(floor=5.0)
-    lifecycle.settle_change(rows, 0)
-    assert (rows[0]["yardstick"], rows[0]["anchor"]) == (-1, 0)
+    rows, frozen, old, new = opened(floor=5.0)
+    lifecycle.close_immaterial(rows, 0)
+    assert (rows[0]["frozen"], rows[0]["retained"]) == (-1, 0)
     later = normal(14, 60, 7)
-    feed(rows, yardsticks, later)
-    numeric.open_change(rows, 0, 1, yardsticks, rows[0]["anchor"], OLD + NEW, 5.0, SCRATCH)
-    assert known(yardsticks[0]["reference"]) == law(old)
-    assert numeric.shift(rows, 0, yardsticks) == pytest.approx(np.mean(later) - np.mean(old))
+    feed(rows, frozen, later)
+    numeric.open_change(rows, 0, 1, frozen, rows[0]["retained"], OLD + NEW, 5.0, SCRATCH)
+    assert known(frozen[0]["reference"]) == law(old)
+    assert numeric.shift(rows, 0, frozen) == pytest.approx(np.mean(later) - np.mean(old))
     assert known(rows[0]["reference"]) == law([*new, *later])
 
 
 def test_the_next_change_keeps_the_oldest_yardstick() -> None:
-    rows, yardsticks, old, _ = opened()
+    rows, frozen, old, _ = opened()
     later = normal(15, 40, 8)
-    feed(rows, yardsticks, later)
+    feed(rows, frozen, later)
     rows[1]["change"] = OLD + NEW
-    numeric.supersede(rows, 0, yardsticks, 0.0, SCRATCH)
-    assert known(yardsticks[0]["reference"]) == law(old)
+    numeric.supersede(rows, 0, frozen, 0.0, SCRATCH)
+    assert known(frozen[0]["reference"]) == law(old)
     assert known(rows[1]["reference"]) == law(later)
-    assert (rows[0]["watcher"], rows[0]["yardstick"]) == (1, 0)
+    assert (rows[0]["watcher"], rows[0]["frozen"]) == (1, 0)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
@@ -139,17 +139,17 @@ said = st.lists(st.booleans(), min_size=1, max_size=300)
 
 @given(said, st.lists(st.booleans(), min_size=1, max_size=RECENT_VALUES))
 def test_the_counts_of_a_share_are_split_at_the_change(old: list[bool], new: list[bool]) -> None:
-    rows, yardsticks = np.zeros(2, categorical.SHARE), np.zeros(1, categorical.SHARE_YARDSTICK)
+    rows, frozen = np.zeros(2, categorical.SHARE), np.zeros(1, categorical.FROZEN_SHARE)
     categorical.open_share(rows[0], 0, False, math.log(1e3), math.log(1e4))
     for t, hit in enumerate([*old, *new]):
         categorical.advance_share(rows[0], hit, (t % 7 + 0.5) / 7, np.zeros(categorical.RATIO_BETS))
-    categorical.open_share_change(rows, 0, 1, yardsticks, 0, len(old), 0.0)
-    assert (yardsticks[0]["hits"], yardsticks[0]["misses"]) == (sum(old), len(old) - sum(old))
+    categorical.open_share_change(rows, 0, 1, frozen, 0, len(old), 0.0)
+    assert (frozen[0]["hits"], frozen[0]["misses"]) == (sum(old), len(old) - sum(old))
     assert (rows[1]["hits"], rows[1]["misses"]) == (sum(new), len(new) - sum(new))
-    assert categorical.share_shift(rows, 0, yardsticks) == pytest.approx(np.mean(new) - np.mean(old))
-    categorical.restore_share(rows, 0, yardsticks)
+    assert categorical.share_shift(rows, 0, frozen) == pytest.approx(np.mean(new) - np.mean(old))
+    categorical.restore_share(rows, 0, frozen)
     assert (rows[0]["hits"], rows[0]["misses"]) == (sum(old), len(old) - sum(old))
-    assert rows[0]["yardstick"] == -1
+    assert rows[0]["frozen"] == -1
 
 
 def test_a_category_that_comes_late_has_missed_all_earlier_events() -> None:

@@ -226,9 +226,9 @@ def test_a_cleared_reference_starts_afresh() -> None:
     values = np.random.default_rng(9).standard_normal(600)
     ref = reference(values)
     ranks.clear(ref)
-    fresh = np.zeros(1, REFERENCE)[0]
+    new_shifts = np.zeros(1, REFERENCE)[0]
     for y in values.tolist():
-        assert ranks.rank(ref, y, 0.4) == ranks.rank(fresh, y, 0.4)
+        assert ranks.rank(ref, y, 0.4) == ranks.rank(new_shifts, y, 0.4)
 
 
 @settings(max_examples=60)

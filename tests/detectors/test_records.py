@@ -25,22 +25,22 @@ SEED = 19
 
 
 @kernel
-def play(records: Arena, y: Floats, ring: npt.NDArray[np.float32], level: float, stakes: Floats) -> int:
-    """Weighted stakes after every value; how often they reach the level, from where they start again."""
+def play(records: Arena, y: Floats, ring: npt.NDArray[np.float32], level: float, wealth: Floats) -> int:
+    """Weighted wealth after every value; how often they reach the level, from where they start again."""
     crossed = 0
     for t in range(y.size):
-        stakes[t], _ = bet_on_records(records[0], ring, y[t], t)
+        wealth[t], _ = bet_on_records(records[0], ring, y[t], t)
         ring[t % ring.size] = y[t]
-        if stakes[t] >= level:
+        if wealth[t] >= level:
             crossed += 1
             clear_records(records[0])
     return crossed
 
 
 def played(y: Floats, level: float = math.inf) -> tuple[int, Floats, np.void]:
-    records, stakes = np.zeros(1, RECORDS), np.zeros(y.size)
-    crossed = play(records, y, np.zeros(RECENT_VALUES, np.float32), level, stakes)
-    return crossed, stakes, records[0]
+    records, wealth = np.zeros(1, RECORDS), np.zeros(y.size)
+    crossed = play(records, y, np.zeros(RECENT_VALUES, np.float32), level, wealth)
+    return crossed, wealth, records[0]
 
 
 LAWS = {
@@ -64,9 +64,9 @@ def test_values_that_triple_after_150_events_win_a_level_of_ten_thousand_soon() 
     rng = np.random.default_rng(SEED)
     logs = 0.3 * rng.standard_normal(180)
     logs[150:] += math.log(3)
-    _, stakes, _ = played(logs)
-    assert stakes[:150].max() < 10
-    assert stakes[150:165].max() >= 1e4
+    _, wealth, _ = played(logs)
+    assert wealth[:150].max() < 10
+    assert wealth[150:165].max() >= 1e4
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -27,11 +27,11 @@ from leeboard.pipelines.watch.texts.signals import (
     SIGNALS,
     SPACE_CALL,
     STYLE,
-    is_worn,
+    is_degenerate,
     restart_inputs,
     restart_outputs,
 )
-from leeboard.pipelines.watch.texts.store_parts import space_parts, young_written
+from leeboard.pipelines.watch.texts.store_parts import stored_parts, warm_up_written
 
 from tests.detectors.texts import PLACES, Happening, TextScope, batch_of, hashes, made_up, part_of
 from tests.realdata.texts import join
@@ -140,7 +140,7 @@ def test_a_side_with_a_number_that_is_none_is_refused_and_counted(stream: TextBa
     assert scope.text["refused"] == 3
     assert scope.row(STYLE)["events"] == CALLS - 2
     assert scope.row(CONTENT)["events"] == CALLS - 1
-    assert all(np.isfinite(np.frombuffer(scope.row(s)["stakes"].tobytes()[:96])).all() for s in DIRECTIONS)
+    assert all(np.isfinite(np.frombuffer(scope.row(s)["wealth"].tobytes()[:96])).all() for s in DIRECTIONS)
 
 
 def test_a_signal_that_is_switched_off_leaves_the_others_as_they_are(stream: TextBatch) -> None:
@@ -171,7 +171,7 @@ def test_another_embedder_is_another_baseline_and_no_alert(stream: TextBatch) ->
     for s in (OUTPUT_PARTS, STYLE, INPUT_PARTS):
         assert scope.row(s).tobytes() == twin.row(s).tobytes()
     assert scope.row(CONTENT)["events"] == scope.row(CONDITIONAL)["events"] == 1500
-    assert chunks_needed(scope.text, scope.arenas.spaces, 0, 1, 1) == 0
+    assert chunks_needed(scope.text, scope.arenas.stores, 0, 1, 1) == 0
 
 
 @pytest.mark.parametrize("calls", [150, 250, FIT_EVENTS, 400, 900])
@@ -230,28 +230,28 @@ def test_a_second_change_on_top_of_an_open_one_is_the_next_one() -> None:
 
 def test_a_coder_is_worn_when_its_coordinates_no_longer_vary(stream: TextBatch) -> None:
     scope, _ = fed(part_of(stream, 0, 1000))
-    assert not is_worn(scope.space, VECTORS, 900)
+    assert not is_degenerate(scope.space, VECTORS, 900)
     outputs, inputs = made_up(200, 5)
     outputs.style[:, :] = 0
     outputs.features[:, 4:] = -1.0
     scope.feed(batch_of(outputs, inputs), hashes(200, 6))
-    assert is_worn(scope.space, VECTORS, 1000)
-    assert not is_worn(scope.space, GIVENS, 1000)
-    assert not is_worn(scope.space, VECTORS, 1180)  # too few to tell
+    assert is_degenerate(scope.space, VECTORS, 1000)
+    assert not is_degenerate(scope.space, GIVENS, 1000)
+    assert not is_degenerate(scope.space, VECTORS, 1180)  # too few to tell
 
 
 def compressed(scope: TextScope, after_call: int = 0) -> float:
     """KB that a checkpoint writes."""
     parts = [scope.text.tobytes()]
-    young = scope.arenas.young[: chunks_needed(scope.text, scope.arenas.spaces, scope.rows[1], 0, 0)]
-    parts += [chunk.tobytes() for chunk in young if young_written(chunk) > after_call]
+    young = scope.arenas.young[: chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)]
+    parts += [chunk.tobytes() for chunk in young if warm_up_written(chunk) > after_call]
     for s, i in PLACES.items():
         directions = s in DIRECTIONS
         rows = scope.arenas.directions if directions else scope.arenas.parts
-        yardsticks = scope.arenas.direction_yardsticks if directions else scope.arenas.parts_yardsticks
+        frozen = scope.arenas.frozen_directions if directions else scope.arenas.frozen_parts
         parts += [rows[i].tobytes()] if scope.rows[2 + s] >= 0 else []
-        parts += [rows[i + 1].tobytes(), yardsticks[i // 2].tobytes()] if scope.is_open(s) else []
-    parts += space_parts(scope.space, after_call).values() if scope.rows[1] >= 0 else []
+        parts += [rows[i + 1].tobytes(), frozen[i // 2].tobytes()] if scope.is_open(s) else []
+    parts += stored_parts(scope.space, after_call).values() if scope.rows[1] >= 0 else []
     return sum(len(zlib.compress(part, 1)) for part in parts) / 1024
 
 
@@ -263,7 +263,7 @@ def test_the_state_of_a_scope_is_small_while_it_is_young_and_bounded_when_it_is_
     assert compressed(busy) < 512
     assert compressed(busy, BEFORE + CHANGED - 100) < 0.85 * compressed(busy)
     whole = sum(arena.nbytes for name, arena in busy.arenas._asdict().items() if name != "young")
-    assert whole < 1.2e6  # rows of all watchers and yardsticks
+    assert whole < 1.2e6  # rows of all watchers and frozen references
 
 
 def test_levels_stand_for_calls_of_the_scope(stream: TextBatch) -> None:

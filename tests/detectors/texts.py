@@ -22,20 +22,20 @@ from leeboard.detectors.vector.effect import (
     features_change,
     features_effect,
 )
-from leeboard.pipelines.watch.texts.rows import COLUMNS, FEATURES, SPACE, TEXT, YOUNG, YOUNG_CHUNKS, TextBatch
+from leeboard.pipelines.watch.texts.rows import COLUMNS, FEATURES, STORE, TEXT, WARM_UP, WARM_UP_CHUNKS, TextBatch
 from leeboard.pipelines.watch.texts.rows import STYLE as VOCABULARY
 from leeboard.pipelines.watch.texts.signals import (
     CONDITIONAL,
     CONTENT,
     DIRECTION,
-    DIRECTION_YARDSTICK,
     DIRECTIONS,
+    FROZEN_DIRECTION,
+    FROZEN_PARTS,
     INPUT_PARTS,
     KINDS,
     OUTPUT_PARTS,
     PARTS,
     PARTS_CALL,
-    PARTS_YARDSTICK,
     SIGNALS,
     SPACE_CALL,
     STYLE,
@@ -44,14 +44,14 @@ from leeboard.pipelines.watch.texts.signals import (
     TextScratch,
     observe_text,
 )
-from leeboard.pipelines.watch.texts.store_parts import put_space, space_parts
+from leeboard.pipelines.watch.texts.store_parts import put_store, stored_parts
 
 from tests.realdata.texts import Side, empty
 
 Floats = npt.NDArray[np.float64]
 #: everything of an output, of an input (see `vector_text`)
 WHOLE_OUTPUT, WHOLE_INPUT = 1 | 2, 4 | 8 | 16
-#: row of a signal in its arena; its watcher has the next one, its yardstick half the number
+#: row of a signal in its arena; its watcher has the next one, its frozen reference half the number
 PLACES = {OUTPUT_PARTS: 0, INPUT_PARTS: 2, STYLE: 0, CONDITIONAL: 2, CONTENT: 4}
 #: what moves in texts that are `made_up`
 MOVED_TOKENS, MOVED_FEATURE = [7, 40, 99, 180], 3
@@ -122,18 +122,18 @@ class TextScope:
     ) -> None:
         self.arenas = TextArenas(
             np.zeros(1, TEXT),
-            np.zeros(1, SPACE),
-            np.zeros(YOUNG_CHUNKS, YOUNG),
+            np.zeros(1, STORE),
+            np.zeros(WARM_UP_CHUNKS, WARM_UP),
             np.zeros(6, DIRECTION),
-            np.zeros(3, DIRECTION_YARDSTICK),
+            np.zeros(3, FROZEN_DIRECTION),
             np.zeros(4, PARTS),
-            np.zeros(2, PARTS_YARDSTICK),
+            np.zeros(2, FROZEN_PARTS),
         )
         self.text["vectors"] = vectors
         self.floor = floor
         self.nats, self.page_nats = np.full(len(SIGNALS), nats), np.full(len(SIGNALS), page_nats)
         self.rows = np.array([0, *[-1] * (1 + len(SIGNALS))], np.int32)
-        self.chunks = np.arange(YOUNG_CHUNKS, dtype=np.int32)
+        self.chunks = np.arange(WARM_UP_CHUNKS, dtype=np.int32)
         self.codes = np.zeros(len(SIGNALS), np.int64)
         self.scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, vector.ALL_BETS)))
         self.calls = 0  # so far
@@ -163,8 +163,8 @@ class TextScope:
 
     @property
     def space(self) -> np.void:
-        """Rings and coders."""
-        row: np.void = self.arenas.spaces[0]
+        """Rings and quantisers."""
+        row: np.void = self.arenas.stores[0]
         return row
 
     def row(self, s: int) -> np.void:
@@ -174,7 +174,7 @@ class TextScope:
 
     def is_open(self, s: int) -> bool:
         """Has signal s an open change?"""
-        return bool(self.rows[2 + s] >= 0 and self.row(s)["yardstick"] >= 0)
+        return bool(self.rows[2 + s] >= 0 and self.row(s)["frozen"] >= 0)
 
     def feed(
         self, batch: TextBatch, events: npt.NDArray[np.uint64], *, levels: tuple[Floats, Floats] | None = None
@@ -200,9 +200,9 @@ class TextScope:
             return Happening(call, SIGNALS[s], code)
         if code == RETURNED:
             if s in DIRECTIONS:
-                vector_change.restore_direction(self.arenas.directions, PLACES[s], self.arenas.direction_yardsticks)
+                vector_change.restore_direction(self.arenas.directions, PLACES[s], self.arenas.frozen_directions)
             else:
-                vector_features.restore_features(self.arenas.parts, PLACES[s], self.arenas.parts_yardsticks)
+                vector_features.restore_features(self.arenas.parts, PLACES[s], self.arenas.frozen_parts)
             return Happening(call, SIGNALS[s], code)
         assert code in (FIRED, NEXT)
         effect, change = self._direction(s, code) if s in DIRECTIONS else self._parts(s, code)
@@ -210,7 +210,7 @@ class TextScope:
         return Happening(call, SIGNALS[s], code, effect, change, float(self.row(s)["log_notice"]))
 
     def _direction(self, s: int, code: int) -> tuple[Effect, ChangeTime]:
-        rows, old, i = self.arenas.directions, self.arenas.direction_yardsticks, PLACES[s]
+        rows, old, i = self.arenas.directions, self.arenas.frozen_directions, PLACES[s]
         moved = rows[i] if code == FIRED else rows[rows[i]["watcher"]]
         change = direction_change(moved, self.space, KINDS[DIRECTIONS.index(s)])
         since = int(moved["events"]) - 1 - change.estimate
@@ -221,7 +221,7 @@ class TextScope:
         return direction_effect(rows, i, old), change
 
     def _parts(self, s: int, code: int) -> tuple[Effect, ChangeTime]:
-        rows, old, i = self.arenas.parts, self.arenas.parts_yardsticks, PLACES[s]
+        rows, old, i = self.arenas.parts, self.arenas.frozen_parts, PLACES[s]
         change = features_change(rows[i] if code == FIRED else rows[rows[i]["watcher"]])
         if code == FIRED:
             args = (rows, i, i + 1, old, i // 2, rows[i]["change"], self.floor, self.scratch.bets)
@@ -233,8 +233,8 @@ class TextScope:
     def effect(self, s: int) -> Effect:
         """Effect of the open change of signal s, now."""
         if s in DIRECTIONS:
-            return direction_effect(self.arenas.directions, PLACES[s], self.arenas.direction_yardsticks)
-        return features_effect(self.arenas.parts, PLACES[s], self.arenas.parts_yardsticks)
+            return direction_effect(self.arenas.directions, PLACES[s], self.arenas.frozen_directions)
+        return features_effect(self.arenas.parts, PLACES[s], self.arenas.frozen_parts)
 
     def accept(self, s: int) -> None:
         """The new level of signal s is normal."""
@@ -242,17 +242,19 @@ class TextScope:
 
     def parts(self) -> dict[str, bytes]:
         """The whole state."""
-        rest = {name: arena.tobytes() for name, arena in self.arenas._asdict().items() if name != "spaces"}
-        return rest | space_parts(self.space) | {"rows": self.rows.tobytes(), "calls": self.calls.to_bytes(8, "little")}
+        rest = {name: arena.tobytes() for name, arena in self.arenas._asdict().items() if name != "stores"}
+        return (
+            rest | stored_parts(self.space) | {"rows": self.rows.tobytes(), "calls": self.calls.to_bytes(8, "little")}
+        )
 
     @classmethod
     def restored(cls, parts: dict[str, bytes], **settings: float) -> "TextScope":
         """A scope with that state."""
         scope = cls(**settings)
         for name, arena in scope.arenas._asdict().items():
-            if name != "spaces":
+            if name != "stores":
                 arena[:] = np.frombuffer(parts[name], arena.dtype)
-        put_space(scope.space, parts)
+        put_store(scope.space, parts)
         scope.rows[:] = np.frombuffer(parts["rows"], np.int32)
         scope.calls = int.from_bytes(parts["calls"], "little")
         return scope

@@ -10,7 +10,7 @@ from leeboard.pipelines import simulate as sim
 from leeboard.pipelines.measure.fingerprints import id_hash
 from leeboard.pipelines.signals import NUMERIC
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.families.bank import Bank, Place
+from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
 from leeboard.pipelines.watch.incidents.alerts import MAX_EXAMPLES, MAX_SIGNALS
 from leeboard.pipelines.watch.settings import EngineSettings, WatchSettings
 from leeboard.pipelines.watch.state.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from .eventful import SETTINGS, about, eventful, merged
 from .streams import ALERTS_ONLY, DAY_MS, MEASURER, START_MS, Traffic, opened, run
 
-ARENAS = ("scopes", "numeric", "yardsticks", "clocks", "givens", "shares", "share_yardsticks", "ring", "ids")
+ARENAS = ("scopes", "numeric", "frozen", "clocks", "givens", "shares", "frozen_shares", "ring", "ids")
 ROUTES, MAX_SCOPES = 3000, 500
 
 
@@ -65,7 +65,7 @@ def test_a_scope_that_is_pushed_out_within_a_batch_takes_its_late_calls_with_it(
 
 
 def test_a_dropped_scope_gives_every_row_back() -> None:
-    """Also those of open changes, watchers, yardsticks, anchors and categories that came and went."""
+    """Also those of open changes, watchers, frozen and retained references, and categories that came and went."""
     engine = Engine(SETTINGS)
     most = dict.fromkeys(ARENAS, 0)
     records = merged(eventful())
@@ -92,8 +92,8 @@ def test_a_scope_in_the_place_of_a_dropped_one_starts_from_nothing() -> None:
         engine.drop(key)
     traffic = Traffic(seed=5)
     records = traffic.take(600) + traffic.take(100, latency=2.0)
-    again, fresh = run(records, SETTINGS, engine=engine), run(records, SETTINGS)
-    assert fresh.alerts and again.alerts == fresh.alerts
+    again, new_shifts = run(records, SETTINGS, engine=engine), run(records, SETTINGS)
+    assert new_shifts.alerts and again.alerts == new_shifts.alerts
 
 
 def labelled(n: int, label: Any) -> list[Record]:
@@ -135,9 +135,9 @@ def test_categories_are_bounded_and_a_long_unseen_one_gives_its_place_to_a_new_o
     reasons = [name for place, name in scope.names.items() if place.column == 0]
     assert sorted(reasons) == sorted([*(f"reason-{k}" for k in range(CATEGORIES - 1)), "other"])
     run(traffic.take(8500, errors=0.0, finish_reason="reason-3"), engine=engine, batch=4096)
-    run(traffic.take(1, errors=0.0, finish_reason="fresh"), engine=engine)
+    run(traffic.take(1, errors=0.0, finish_reason="new_shifts"), engine=engine)
     reasons = [name for place, name in scope.names.items() if place.column == 0]
-    assert len(reasons) == CATEGORIES and {"fresh", "reason-3", "other"} < set(reasons)
+    assert len(reasons) == CATEGORIES and {"new_shifts", "reason-3", "other"} < set(reasons)
     assert len(engine.summarise()[0].first_seen["finish_reason"]) <= 41
 
 
@@ -149,7 +149,7 @@ def test_a_category_that_is_called_other_shares_the_place_of_all_others() -> Non
     engine = run(records).engine
     (scope,) = engine.scopes.values()
     others = [place for place, name in scope.names.items() if name == "other"]
-    assert others == [Place("categorical", 0, CATEGORIES - 1)]
+    assert others == [DetectorKey("categorical", 0, CATEGORIES - 1)]
     assert engine.bank.record(scope.slot, others[0])["hits"] == 5 + 30 - (CATEGORIES - 2)
 
 
@@ -239,7 +239,7 @@ def test_a_number_that_is_no_amount_is_not_measured_and_spoils_nothing(value: fl
     calls[at] = numbers(calls[at], **dict.fromkeys(NUMBERS, value))
     with np.errstate(over="ignore"):
         outcome = run([*calls, *traffic.take(100, latency=2.0)])
-    for name in ("numeric", "yardsticks", "clocks", "givens", "shares"):
+    for name in ("numeric", "frozen", "clocks", "givens", "shares"):
         assert is_finite(getattr(outcome.engine.bank, name).array), name
     assert 500 < outcome.alerts[0].evidence.positions.this.sequence < 530
     shown = {s.name: s.median for s in outcome.engine.summarise()[0].signals}

@@ -7,7 +7,7 @@ import pytest
 from leeboard.detectors.core.budget import notice_nats, page_nats
 from leeboard.pipelines.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.families.bank import Place
+from leeboard.pipelines.watch.families.bank import DetectorKey
 from leeboard.pipelines.watch.settings import BudgetSettings, ChannelSettings, EngineSettings, SignalSettings
 from leeboard.schemas import Score
 
@@ -22,7 +22,7 @@ def parts(engine: Engine, scope: str) -> dict[tuple[str, str], float]:
     bank, slot = engine.bank, engine.scopes[scope].slot
     places = [
         *(p for p in bank.places(slot) if p.kind == "numeric" and bank.record(slot, p)["events"] > 0),
-        *(Place("binary", c) for c in range(len(BINARY)) if bank.binary_events[slot, c] > 0),
+        *(DetectorKey("binary", c) for c in range(len(BINARY)) if bank.binary_events[slot, c] > 0),
     ]
     found = {}
     for place in places:

@@ -228,7 +228,7 @@ def damaged(parts: Parts) -> dict[str, Parts]:
     broken["river"] = repacked(parts, "scope", codec.ScopePart, river={"numeric.0": b"ADWIN()\nleeboard river 1 00\n"})
     detectors = msgspec.msgpack.decode(zlib.decompress(parts["detectors"]), type=codec.DetectorsPart).detectors
     at = next(k for k, one in enumerate(detectors) if one.watcher is not None)
-    for field in ("row", "watcher", "yardstick"):
+    for field in ("row", "watcher", "frozen"):
         kept = getattr(detectors[at], field)
         for what, value in (("short", kept[:-8]), ("gone", None)):
             if field == "row" and value is None:
@@ -243,7 +243,7 @@ def test_what_is_no_state_is_refused_and_leaves_the_engine_as_it_was() -> None:
     parts = run(traffic.take(600) + traffic.take(60, latency=1.8)).engine.snapshot(traffic.scope)
     before, after = neighbour.take(600) + neighbour.take(60, latency=1.8), neighbour.take(300)
     engine = run(before).engine
-    rows = [engine.bank.numeric, engine.bank.yardsticks, engine.bank.shares, engine.bank.ring, engine.bank.ids]
+    rows = [engine.bank.numeric, engine.bank.frozen, engine.bank.shares, engine.bank.ring, engine.bank.ids]
     used = [arena.used for arena in rows]
     for what, broken in damaged(parts).items():
         with pytest.raises(codec.StateError):

@@ -295,11 +295,11 @@ def test_what_is_left_of_an_earlier_scope_of_that_name_is_not_read(changed: list
 def test_a_dropped_scope_gives_everything_back(changed: list[Observation]) -> None:
     engine = run(changed[: BEFORE + 300]).engine
     bank = engine.bank.texts
-    arenas = (bank.texts, bank.spaces, bank.young, bank.directions, bank.direction_yardsticks, bank.parts)
+    arenas = (bank.texts, bank.stores, bank.young, bank.directions, bank.frozen_directions, bank.parts)
     assert all(rows.used > 0 for rows in arenas if rows is not bank.young)
     assert bank.young.used == 0
     engine.drop(KEY)
-    assert all(rows.used == 0 for rows in (*arenas, bank.parts_yardsticks))
+    assert all(rows.used == 0 for rows in (*arenas, bank.frozen_parts))
     assert (bank.table == -1).all()
     assert (bank.chunks == -1).all()
 

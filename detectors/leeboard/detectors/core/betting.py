@@ -1,11 +1,11 @@
 """Bets on a sequence of N(0,1) scores: Shiryaev-Roberts e-detectors, tempered by the stream's own excursions.
 
-Bet k multiplies its stake by f_k(z), whose mean is at most 1 while z is N(0,1). The Shiryaev-Roberts process
+Bet k multiplies its wealth by f_k(z), whose mean is at most 1 while z is N(0,1). The Shiryaev-Roberts process
 M <- (M + 1) f_k(z) then satisfies E[number of times it reaches A in n events] <= n / A (Shin, Ramdas, Rinaldo,
 "E-detectors", 2024), and so does a weighted mean of such processes.
 
 Real streams make larger excursions than independent scores would. Hence bet k plays f_k ** theta_k with theta_k <= 1
-learned from the heights of the excursions (of the untempered log stake, started at zero) that the stream has already
+learned from the heights of the excursions (of the untempered log wealth, started at zero) that the stream has already
 finished: under weak dependence those heights have an exponential tail (Cramer-Lundberg), theta_k is its posterior
 predictive rate, and it changes between excursions only, hence before the event that it judges. Since the predictive
 discount depends on the height that is claimed, every bet plays twice: for the notice level and for the page level.
@@ -54,17 +54,17 @@ PRIOR_EXCURSIONS = 10.0
 FLOOR_NATS = 1.0
 #: excursions remembered
 MEMORY = 200.0
-#: a stake never exceeds this (the largest level ever claimed is below 1e12)
-STAKE_CAP = 1e250
+#: a wealth never exceeds this (the largest level ever claimed is below 1e12)
+WEALTH_CAP = 1e250
 
 
-def stakes_dtype(bets: int) -> np.dtype[np.void]:
+def wealth_dtype(bets: int) -> np.dtype[np.void]:
     """State of so many bets."""
     return np.dtype(
         [
             ("notice", "f8", bets),  # Shiryaev-Roberts processes tempered for the notice level
             ("page", "f8", bets),  # and for the page level
-            ("excursion", "f8", bets),  # untempered log stake since it was last zero
+            ("excursion", "f8", bets),  # untempered log wealth since it was last zero
             ("peak", "f8", bets),  # its highest value
             ("theta_notice", "f8", bets),
             ("theta_page", "f8", bets),
@@ -74,13 +74,13 @@ def stakes_dtype(bets: int) -> np.dtype[np.void]:
             ("nats_notice", "f8"),  # log of the levels that the thetas were made for
             ("nats_page", "f8"),
             ("stale", "i8"),  # bit k: bet k must renew its thetas when its excursion ends
-            ("leader", "i8"),  # bet with the highest notice stake
+            ("leader", "i8"),  # bet with the highest notice wealth
         ],
         align=True,
     )
 
 
-STAKES = stakes_dtype(BETS)
+WEALTH = wealth_dtype(BETS)
 
 
 @kernel
@@ -92,79 +92,79 @@ def temper(finished: float, heights: float, nats: float) -> float:
 
 
 @kernel
-def temper_bet(stakes: Record, k: int) -> None:
+def temper_bet(wealth: Record, k: int) -> None:
     """Renew both exponents of bet k."""
-    finished, heights = np.float64(stakes["finished"][k]), np.float64(stakes["heights"][k])
-    stakes["theta_notice"][k] = temper(finished, heights, stakes["nats_notice"])
-    stakes["theta_page"][k] = temper(finished, heights, stakes["nats_page"])
+    finished, heights = np.float64(wealth["finished"][k]), np.float64(wealth["heights"][k])
+    wealth["theta_notice"][k] = temper(finished, heights, wealth["nats_notice"])
+    wealth["theta_page"][k] = temper(finished, heights, wealth["nats_page"])
 
 
 @kernel
-def claim(stakes: Record, nats_notice: float, nats_page: float) -> None:
+def claim(wealth: Record, nats_notice: float, nats_page: float) -> None:
     """Set the levels (natural logs) that the thetas are made for; inside an excursion a bet keeps its own."""
-    if stakes["nats_notice"] == nats_notice and stakes["nats_page"] == nats_page:
+    if wealth["nats_notice"] == nats_notice and wealth["nats_page"] == nats_page:
         return
-    stakes["nats_notice"] = nats_notice
-    stakes["nats_page"] = nats_page
-    for k in range(stakes["excursion"].size):
-        if stakes["excursion"][k] <= 0.0:
-            temper_bet(stakes, k)
+    wealth["nats_notice"] = nats_notice
+    wealth["nats_page"] = nats_page
+    for k in range(wealth["excursion"].size):
+        if wealth["excursion"][k] <= 0.0:
+            temper_bet(wealth, k)
         else:
-            stakes["stale"] |= 1 << k
+            wealth["stale"] |= 1 << k
 
 
 @kernel
-def clear_stakes(stakes: Record) -> None:
-    """Take all stakes off the table; what the stream taught (theta) stays."""
-    for k in range(stakes["notice"].size):
-        stakes["notice"][k] = 0.0
-        stakes["page"][k] = 0.0
-        stakes["excursion"][k] = 0.0
-        stakes["peak"][k] = 0.0
+def clear_wealth(wealth: Record) -> None:
+    """Take all wealth off the table; what the stream taught (theta) stays."""
+    for k in range(wealth["notice"].size):
+        wealth["notice"][k] = 0.0
+        wealth["page"][k] = 0.0
+        wealth["excursion"][k] = 0.0
+        wealth["peak"][k] = 0.0
 
 
 @kernel
-def cut_off(stakes: Record) -> None:
+def cut_off(wealth: Record) -> None:
     """Count running excursions as heights without a new count, as a firing ends them, and renew all exponents."""
-    for k in range(stakes["notice"].size):
-        if stakes["excursion"][k] > FLOOR_NATS:
-            height = min(max(stakes["peak"][k], stakes["excursion"][k]), 3.0 * stakes["nats_notice"])
-            stakes["heights"][k] += np.float32(height - FLOOR_NATS)
-        temper_bet(stakes, k)
+    for k in range(wealth["notice"].size):
+        if wealth["excursion"][k] > FLOOR_NATS:
+            height = min(max(wealth["peak"][k], wealth["excursion"][k]), 3.0 * wealth["nats_notice"])
+            wealth["heights"][k] += np.float32(height - FLOOR_NATS)
+        temper_bet(wealth, k)
 
 
 @kernel
-def end_excursion(stakes: Record, k: int) -> None:
+def end_excursion(wealth: Record, k: int) -> None:
     """Record the height of the excursion of bet k that has just ended, if it was one."""
-    height = stakes["peak"][k] - FLOOR_NATS
-    stakes["peak"][k] = 0.0
+    height = wealth["peak"][k] - FLOOR_NATS
+    wealth["peak"][k] = 0.0
     if height > 0.0:
-        finished: float = np.float64(stakes["finished"][k]) + 1.0
-        heights: float = np.float64(stakes["heights"][k]) + height
+        finished: float = np.float64(wealth["finished"][k]) + 1.0
+        heights: float = np.float64(wealth["heights"][k]) + height
         if finished > MEMORY:
             heights *= MEMORY / finished
             finished = MEMORY
-        stakes["finished"][k] = finished
-        stakes["heights"][k] = heights
-    elif stakes["stale"] >> k & 1 == 0:
+        wealth["finished"][k] = finished
+        wealth["heights"][k] = heights
+    elif wealth["stale"] >> k & 1 == 0:
         return
-    stakes["stale"] &= ~(1 << k)
-    temper_bet(stakes, k)
+    wealth["stale"] &= ~(1 << k)
+    temper_bet(wealth, k)
 
 
 @kernel
-def settle(stakes: Record, logs: Floats, weights: Floats, t: int) -> tuple[float, float]:
-    """Play every bet on event t, whose log pay-outs are `logs`; weighted sums of the notice and of the page processes.
+def play(wealth: Record, logs: Floats, weights: Floats, t: int) -> tuple[float, float]:
+    """Play every bet on event t, whose log e-values are `logs`; weighted sums of the notice and of the page processes.
 
     The exponents were fixed before the event; excursions that it ends renew them for the next.
     """
-    excursion, peak, start = stakes["excursion"], stakes["peak"], stakes["start"]
-    notice, page = stakes["notice"], stakes["page"]
-    theta_notice, theta_page = stakes["theta_notice"], stakes["theta_page"]
+    excursion, peak, start = wealth["excursion"], wealth["peak"], wealth["start"]
+    notice, page = wealth["notice"], wealth["page"]
+    theta_notice, theta_page = wealth["theta_notice"], wealth["theta_page"]
     n = notice.size
     for k in range(n):
-        notice[k] = min((notice[k] + 1.0) * exp_bounded(theta_notice[k] * logs[k]), STAKE_CAP)
-        page[k] = min((page[k] + 1.0) * exp_bounded(theta_page[k] * logs[k]), STAKE_CAP)
+        notice[k] = min((notice[k] + 1.0) * exp_bounded(theta_notice[k] * logs[k]), WEALTH_CAP)
+        page[k] = min((page[k] + 1.0) * exp_bounded(theta_page[k] * logs[k]), WEALTH_CAP)
     for k in range(n):
         before = excursion[k]
         after = before + logs[k]
@@ -175,20 +175,20 @@ def settle(stakes: Record, logs: Floats, weights: Floats, t: int) -> tuple[float
     best, leader = -1.0, 0
     for k in range(n):
         if excursion[k] <= 0.0 and peak[k] > 0.0:
-            end_excursion(stakes, k)
-        stake = weights[k] * notice[k]
-        sum_notice += stake
+            end_excursion(wealth, k)
+        share_of_wealth = weights[k] * notice[k]
+        sum_notice += share_of_wealth
         sum_page += weights[k] * page[k]
-        if stake > best:
-            best = stake
+        if share_of_wealth > best:
+            best = share_of_wealth
             leader = k
-    stakes["leader"] = leader
+    wealth["leader"] = leader
     return sum_notice, sum_page
 
 
 @kernel
-def bet(stakes: Record, z: float, t: int, logs: Floats) -> tuple[float, float]:
-    """Play the BETS bets on normal score z (|z| <= CLIP) of event t; see `settle`. `logs`: scratch space."""
+def bet(wealth: Record, z: float, t: int, logs: Floats) -> tuple[float, float]:
+    """Play the BETS bets on normal score z (|z| <= CLIP) of event t; see `play`. `logs`: scratch space."""
     for k in range(QUADRATIC):
         logs[k] = CONSTANT[k] + (LINEAR[k] + SQUARE[k] * z) * z
     place = (z + CLIP) * STEPS
@@ -196,4 +196,4 @@ def bet(stakes: Record, z: float, t: int, logs: Floats) -> tuple[float, float]:
     part = place - left
     for i in range(BETS - QUADRATIC):
         logs[QUADRATIC + i] = TAIL[i, left] + part * (TAIL[i, left + 1] - TAIL[i, left])
-    return settle(stakes, logs, WEIGHTS, t)
+    return play(wealth, logs, WEIGHTS, t)

@@ -33,19 +33,19 @@ class Effect(NamedTuple):
     n_after: int
 
 
-def numeric_effect(rows: Arena, i: int, yardsticks: Arena, logarithmic: bool) -> Effect:
+def numeric_effect(rows: Arena, i: int, frozen: Arena, logarithmic: bool) -> Effect:
     """Effect of the open change of numeric row i: geometric means for logarithmic values, means otherwise.
 
     The standard error is Welch's, inflated by how much more than independence the stream's block means wander.
     """
     row = rows[i]
-    old = yardsticks[row["yardstick"]]["reference"]
+    old = frozen[row["frozen"]]["reference"]
     new = rows[row["watcher"]]["reference"]
     mean_old, mean_new = float(ranks.mean(old)), float(ranks.mean(new))
     n_old, n_new = int(old["seen"]), int(new["seen"])
-    wander = max(float(block_variance(row["wander"], j)) for j in range(SCALES))
+    long_run = max(float(block_variance(row["long_run"], j)) for j in range(SCALES))
     variance_new = ranks.variance(new) if n_new >= 8 else max(ranks.variance(old), ranks.variance(new))
-    error = math.sqrt(wander * (ranks.variance(old) / max(n_old, 1) + variance_new / max(n_new, 1)))
+    error = math.sqrt(long_run * (ranks.variance(old) / max(n_old, 1) + variance_new / max(n_new, 1)))
     shift = mean_new - mean_old
     direction: Direction = "spread" if abs(shift) < 2.0 * error else "up" if shift > 0 else "down"
     low, high = shift - Z95 * error, shift + Z95 * error
@@ -74,7 +74,7 @@ def numeric_change(row: Record, newest: int) -> ChangeTime:
 
 def numeric_guarantee(row: Record) -> Guarantee:
     """What the level of a numeric row rests on."""
-    if row["surcharge_notice"] > 0.0 or any(block_variance(row["wander"], j) > 2.0 for j in range(SCALES)):
+    if row["surcharge_notice"] > 0.0 or any(block_variance(row["long_run"], j) > 2.0 for j in range(SCALES)):
         return "empirical"
     whitener = row["whitener"]
     trusted = trust(whitener["level_cross"], whitener["level_power"]) + trust(
@@ -83,10 +83,10 @@ def numeric_guarantee(row: Record) -> Guarantee:
     return "approximate" if trusted > 0.0 else "exact"
 
 
-def share_effect(rows: Arena, i: int, yardsticks: Arena) -> Effect:
+def share_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
     """Effect of the open change of share row i: difference of shares, interval of Agresti and Caffo (2000)."""
     row = rows[i]
-    old, new = yardsticks[row["yardstick"]], rows[row["watcher"]]
+    old, new = frozen[row["frozen"]], rows[row["watcher"]]
     n_old, n_new = float(old["hits"] + old["misses"]), float(new["hits"] + new["misses"])
     before, after = float(categorical.share_of(old)), float(categorical.share_of(new))
     p, q = (old["hits"] + 1.0) / (n_old + 2.0), (new["hits"] + 1.0) / (n_new + 2.0)

@@ -30,9 +30,9 @@ RETURN_BLOCK = (32, 512)
 
 
 @kernel
-def told(row: Record, code: int) -> int:
+def report(row: Record, code: int) -> int:
     """Note what the newest value led to, and whether the evidence of an open change passed its milestone."""
-    if code == QUIET and row["yardstick"] >= 0 and row["peak_page"] >= row["milestone"]:
+    if code == QUIET and row["frozen"] >= 0 and row["peak_page"] >= row["milestone"]:
         code = LEVEL
     row["code"] = code
     return code
@@ -40,22 +40,22 @@ def told(row: Record, code: int) -> int:
 
 @kernel
 def accept(rows: Arena, i: int) -> None:
-    """The new level of row i is normal: its watcher takes over, the yardstick is let go."""
+    """The new level of row i is normal: its watcher takes over, the frozen reference is let go."""
     rows[i] = rows[rows[i]["watcher"]]
     rows[i]["watcher"] = -1
-    rows[i]["yardstick"] = -1
-    rows[i]["anchor"] = -1
+    rows[i]["frozen"] = -1
+    rows[i]["retained"] = -1
 
 
 @kernel
-def settle_change(rows: Arena, i: int) -> None:
-    """The change of row i is too small to matter: its watcher takes over, the yardstick stays.
+def close_immaterial(rows: Arena, i: int) -> None:
+    """The change of row i is too small to matter: its watcher takes over, the frozen reference stays.
 
     The next change is measured by it, so that drift in small steps cannot hide.
     """
-    anchor = rows[i]["yardstick"]
+    retained = rows[i]["frozen"]
     accept(rows, i)
-    rows[i]["anchor"] = anchor
+    rows[i]["retained"] = retained
 
 
 @kernel

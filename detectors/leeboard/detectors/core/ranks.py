@@ -102,7 +102,7 @@ def freeze(ref: Record) -> None:
 
 
 @kernel
-def rank_young(ref: Record, y: Value, v: float) -> float:
+def rank_warm_up(ref: Record, y: Value, v: float) -> float:
     """Exact randomised rank among at most EXACT values; learns y."""
     values = ref["values"]
     t = ref["seen"]
@@ -187,7 +187,7 @@ def rank(ref: Record, value: float, v: float) -> float:
     ref["sum"] += kept
     ref["squares"] += kept * kept
     if ref["frozen"] == 0:
-        return rank_young(ref, y, v)
+        return rank_warm_up(ref, y, v)
     b = first_not_below(ref["values"], EDGES, y)
     if b == EDGES:
         u = rank_above(ref, y, v)

@@ -150,13 +150,13 @@ BLOCK_EVENTS = np.array([16, 64, 256, 1024])
 SCALES = BLOCK_EVENTS.size
 #: prior blocks and how much larger than independence their mean square is taken to be
 PRIOR_BLOCKS = 4.0
-PRIOR_INFLATION = 2.0
+PRIOR_VARIANCE_INFLATION = 2.0
 #: past blocks remembered, past blocks needed, and age of the reference needed (in blocks)
 BLOCK_MEMORY = 200.0
 BLOCKS_NEEDED = 3.0
 AGE_NEEDED = 3
 
-WANDER = np.dtype(
+LONG_RUN = np.dtype(
     [
         ("sum", "f8", SCALES),  # of the scores of the running block
         ("count", "i8", SCALES),
@@ -183,7 +183,7 @@ def clear_blocks(b: Record) -> None:
 @kernel
 def block_variance(b: Record, j: int) -> float:
     """How much larger than independence allows the mean square of past block means is, at least 1."""
-    variance: float = (PRIOR_BLOCKS * PRIOR_INFLATION + b["squares"][j]) / (PRIOR_BLOCKS + b["blocks"][j])
+    variance: float = (PRIOR_BLOCKS * PRIOR_VARIANCE_INFLATION + b["squares"][j]) / (PRIOR_BLOCKS + b["blocks"][j])
     return max(1.0, variance)
 
 

@@ -75,7 +75,7 @@ class NumericDetector:
         self._adjusts = seasonal or covariates > 0
         self._seasonal = seasonal
         self._rows = np.zeros(2, numeric.NUMERIC)
-        self._yardsticks = np.zeros(1, numeric.YARDSTICK)
+        self._frozen = np.zeros(1, numeric.FROZEN_NUMERIC)
         self._regression = np.zeros(1, season.regression_dtype(covariates))
         self._scratch = np.zeros(BETS)
         self._features = np.zeros((2, season.FEATURES))
@@ -92,7 +92,7 @@ class NumericDetector:
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["yardstick"] >= 0)
+        return bool(self._rows[0]["frozen"] >= 0)
 
     def update(
         self,
@@ -116,16 +116,16 @@ class NumericDetector:
             y, moved = season.adjust(self._regression[0], y, minute, known, self.open, features, gain)
             if moved:
                 numeric.restart_references(row)
-        code = numeric.observe(rows, 0, self._yardsticks, y, uniforms[1], uniforms[2], self._nats, self._scratch)
+        code = numeric.observe(rows, 0, self._frozen, y, uniforms[1], uniforms[2], self._nats, self._scratch)
         if code == FIRED:
-            numeric.open_change(rows, 0, 1, self._yardsticks, 0, row["change"], self._floor, self._scratch)
+            numeric.open_change(rows, 0, 1, self._frozen, 0, row["change"], self._floor, self._scratch)
             return self._evidence()
         if code == NEXT:
-            numeric.supersede(rows, 0, self._yardsticks, self._floor, self._scratch)
+            numeric.supersede(rows, 0, self._frozen, self._floor, self._scratch)
             return self._evidence()
         if code == RETURNED:
-            numeric.restore(rows, 0, self._yardsticks)
-        elif self.open and row["events"] - self._yardsticks[0]["opened"] > ACCEPTED_AFTER:
+            numeric.restore(rows, 0, self._frozen)
+        elif self.open and row["events"] - self._frozen[0]["opened"] > ACCEPTED_AFTER:
             accept(rows, 0)
         return None
 
@@ -137,13 +137,13 @@ class NumericDetector:
     def snapshot(self) -> bytes:
         """The whole state."""
         counts = np.array([float(self.refused)])
-        return pack(f"numeric{self._covariates}", self._rows, self._yardsticks, self._regression, counts)
+        return pack(f"numeric{self._covariates}", self._rows, self._frozen, self._regression, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
         kind = f"numeric{self._covariates}"
-        dtypes = [(self._rows.dtype, 2), (self._yardsticks.dtype, 1), (self._regression.dtype, 1), (COUNTS, 1)]
-        self._rows, self._yardsticks, self._regression, counts = unpack(kind, state, *dtypes)
+        dtypes = [(self._rows.dtype, 2), (self._frozen.dtype, 1), (self._regression.dtype, 1), (COUNTS, 1)]
+        self._rows, self._frozen, self._regression, counts = unpack(kind, state, *dtypes)
         self.refused = int(counts["refused"][0])
 
     def _usable(self, covariates: tuple[float, ...] | None) -> bool:
@@ -154,6 +154,6 @@ class NumericDetector:
 
     def _evidence(self) -> Evidence:
         row = self._rows[0]
-        effect = numeric_effect(self._rows, 0, self._yardsticks, self._logarithmic)
+        effect = numeric_effect(self._rows, 0, self._frozen, self._logarithmic)
         change = numeric_change(row, int(row["events"]) - 1)
         return make_evidence(max(self._nats, float(row["log_page"])), effect, change, numeric_guarantee(row), "numeric")

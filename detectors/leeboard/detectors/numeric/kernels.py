@@ -5,7 +5,7 @@ rank -> normal score, prewhitening, rank again, then two channels of evidence wi
 Shiryaev-Roberts bets (W) and block means against their own past (B). The evidence is a *level*: the largest A, in
 events, at which the detector would fire now.
 
-When the notice level is reached a change is opened: a *yardstick* (the references as they were before the change) is
+When the notice level is reached a change is opened: a *frozen reference* (the references as they were before the change) is
 put aside for effect, floor and return test, and a *watcher* grows a new reference from the change time and looks for
 the next change. The process itself runs on undisturbed, so that it alone carries the evidence from notice to page.
 """
@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 from leeboard.detectors.core import ranks
-from leeboard.detectors.core.betting import CLIP, STAKES, bet, claim, clear_stakes, cut_off
+from leeboard.detectors.core.betting import CLIP, WEALTH, bet, claim, clear_wealth, cut_off
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
@@ -33,7 +33,7 @@ from leeboard.detectors.core.special import normal_quantile
 
 from .dependence import (
     LEVELS,
-    WANDER,
+    LONG_RUN,
     WHITENER,
     block_evidence,
     block_variance,
@@ -73,21 +73,21 @@ NUMERIC = np.dtype(
         ("decay_page", "f8"),
         ("unit", "f8"),  # scale of the transformation
         ("watcher", "i4"),  # row of the watcher, -1 when no change is open
-        ("yardstick", "i4"),
-        ("anchor", "i4"),  # yardstick of an earlier change that was settled, -1 for none
+        ("frozen", "i4"),
+        ("retained", "i4"),  # frozen reference of an earlier change that was settled, -1 for none
         ("code", "i4"),  # what the newest value led to
         ("reference", REFERENCE),
         ("residuals", REFERENCE),
         ("whitener", WHITENER),
-        ("wander", WANDER),
-        ("stakes", STAKES),
+        ("long_run", LONG_RUN),
+        ("wealth", WEALTH),
         ("records", RECORDS),
         ("values", "f4", RECENT_VALUES),  # ring
     ],
     align=True,
 )
 
-YARDSTICK = np.dtype(
+FROZEN_NUMERIC = np.dtype(
     [
         ("reference", REFERENCE),
         ("residuals", REFERENCE),
@@ -100,7 +100,7 @@ YARDSTICK = np.dtype(
         ("values", "f8"),
         ("largest", "f8"),  # a mean further than this from the old one is no return
         ("floor", "f8"),
-        ("settled", "i8"),  # 1 where it outlived a change that was too small to matter
+        ("outlived", "i8"),  # 1 where it outlived a change that was too small to matter
     ],
     align=True,
 )
@@ -110,8 +110,8 @@ YARDSTICK = np.dtype(
 def open_row(row: Record, nats_notice: float, nats_page: float) -> None:
     """Begin a stream. `nats_*`: natural logs of the levels, in events of this stream, that will be claimed."""
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
     open_whitener(row["whitener"])
@@ -121,7 +121,7 @@ def open_row(row: Record, nats_notice: float, nats_page: float) -> None:
 @kernel
 def set_levels(row: Record, nats_notice: float, nats_page: float) -> None:
     """Change the levels that will be claimed; takes effect between excursions."""
-    claim(row["stakes"], nats_notice, nats_page)
+    claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
     row["decay_page"] = 1.0 - math.exp(-nats_page)
 
@@ -156,10 +156,10 @@ def advance(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
     row["score"] = z
     residual = whiten(row["whitener"], z, True, scratch[:LEVELS])
     score = clipped_score(ranks.rank(row["residuals"], residual, v))
-    blocks = block_evidence(row["wander"], z, t, row["oldest"])
-    stakes = row["stakes"]
-    notice, page = bet(stakes, score, t, scratch)
-    start = stakes["start"][stakes["leader"]]
+    blocks = block_evidence(row["long_run"], z, t, row["oldest"])
+    wealth = row["wealth"]
+    notice, page = bet(wealth, score, t, scratch)
+    start = wealth["start"][wealth["leader"]]
     if record > notice:
         start = record_start
     notice, page = TEMPERED * notice + record, TEMPERED * page + record
@@ -169,8 +169,8 @@ def advance(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
     if t - start + 1 >= SHORTEST_RUN:
         bets_notice = math.log(0.5 * notice + 1e-300)
         bets_page = math.log(0.5 * page + 1e-300)
-    wander = row["wander"]
-    row["change"] = start if bets_notice >= blocks else wander["start"][wander["surest"]]
+    long_run = row["long_run"]
+    row["change"] = start if bets_notice >= blocks else long_run["start"][long_run["surest"]]
     row["log_notice"] = max(bets_notice, blocks) - SURCHARGE * row["surcharge_notice"]
     row["log_page"] = max(bets_page, blocks) - SURCHARGE * row["surcharge_page"]
 
@@ -190,10 +190,10 @@ def relearn(row: Record, since: int, scratch: Floats) -> None:
 @kernel
 def clear_evidence(row: Record) -> None:
     """Take all evidence back; what was learned of the way of moving stays."""
-    cut_off(row["stakes"])
-    clear_stakes(row["stakes"])
+    cut_off(row["wealth"])
+    clear_wealth(row["wealth"])
     clear_records(row["records"])
-    clear_blocks(row["wander"])
+    clear_blocks(row["long_run"])
     restart_whitener(row["whitener"])
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
@@ -205,9 +205,9 @@ def restart_references(row: Record) -> None:
     ranks.clear(row["reference"])
     ranks.clear(row["residuals"])
     restart_whitener(row["whitener"])
-    clear_stakes(row["stakes"])
+    clear_wealth(row["wealth"])
     restart_records(row["records"])
-    clear_blocks(row["wander"])
+    clear_blocks(row["long_run"])
     row["oldest"] = row["events"]
 
 
@@ -225,31 +225,29 @@ def start_watcher(rows: Arena, i: int, j: int, since: int, scratch: Floats) -> N
 
 
 @kernel
-def open_change(
-    rows: Arena, i: int, j: int, yardsticks: Arena, k: int, since: int, floor: float, scratch: Floats
-) -> None:
-    """Open a change of row i that began at event `since`: yardstick k (the row's anchor, if it has one), watcher j.
+def open_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float, scratch: Floats) -> None:
+    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
 
     `floor`: distance of means, in transformed units, below which a stream counts as returned.
     """
-    row, old = rows[i], yardsticks[k]
-    if row["anchor"] < 0:
+    row, old = rows[i], frozen[k]
+    if row["retained"] < 0:
         old["reference"] = row["reference"]
         old["residuals"] = row["residuals"]
         t = row["events"]
         for event in range(max(since, t - RECENT_VALUES, 0), t):
             ranks.forget(old["reference"], np.float64(row["values"][event % RECENT_VALUES]))
-    row["yardstick"] = k
+    row["frozen"] = k
     row["peak_page"] = row["log_page"]
     start_watcher(rows, i, j, since, scratch)
-    expect_return(rows, i, yardsticks, since, floor)
+    expect_return(rows, i, frozen, since, floor)
 
 
 @kernel
-def expect_return(rows: Arena, i: int, yardsticks: Arena, since: int, floor: float) -> None:
+def expect_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
     """Set the return test of row i up for the change that began at event `since`."""
     row = rows[i]
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     old["opened"] = row["events"]
     old["length"] = return_block(row["events"], since)
     old["count"] = 0
@@ -257,22 +255,22 @@ def expect_return(rows: Arena, i: int, yardsticks: Arena, since: int, floor: flo
     old["sum"] = 0.0
     old["squares"] = 0.0
     old["values"] = 0.0
-    old["largest"] = max(0.5 * abs(shift(rows, i, yardsticks)), floor)
+    old["largest"] = max(0.5 * abs(shift(rows, i, frozen)), floor)
     old["floor"] = floor
-    old["settled"] = 1 if row["anchor"] >= 0 else 0
+    old["outlived"] = 1 if row["retained"] >= 0 else 0
 
 
 @kernel
-def shift(rows: Arena, i: int, yardsticks: Arena) -> float:
+def shift(rows: Arena, i: int, frozen: Arena) -> float:
     """Mean of the transformed values since the open change less the mean before it."""
-    return ranks.mean(rows[rows[i]["watcher"]]["reference"]) - ranks.mean(yardsticks[rows[i]["yardstick"]]["reference"])
+    return ranks.mean(rows[rows[i]["watcher"]]["reference"]) - ranks.mean(frozen[rows[i]["frozen"]]["reference"])
 
 
 @kernel
 def has_returned(row: Record, old: Record, y: float, u: float) -> bool:
-    """Return test: two blocks in a row whose scores against the yardstick have the old mean and the old spread.
+    """Return test: two blocks in a row whose scores against the frozen reference have the old mean and the old spread.
 
-    Where the yardstick is that of an earlier, settled change, the level just before this one was within the floor of
+    Where the frozen reference is that of an earlier, settled change, the level just before this one was within the floor of
     it: two blocks within the floor are a return.
     """
     z = clipped_score(ranks.rank_frozen(old["reference"], y, u))
@@ -283,15 +281,15 @@ def has_returned(row: Record, old: Record, y: float, u: float) -> bool:
     n = old["length"]
     if old["count"] < n:
         return False
-    variance = block_variance(row["wander"], 0)
+    variance = block_variance(row["long_run"], 0)
     if n >= 48:
-        variance = max(variance, block_variance(row["wander"], 1))
+        variance = max(variance, block_variance(row["long_run"], 1))
     noise = variance / n + 1.0 / (old["reference"]["seen"] + 1.0)
     same_level = abs(old["sum"] / n) < math.sqrt(noise)
     same_spread = abs(old["squares"] / n - 1.0) < 1.5 * math.sqrt(2.0 * noise)
     distance = abs(old["values"] / n - ranks.mean(old["reference"]))
     same = same_level and same_spread and distance < old["largest"]
-    if old["settled"] != 0 and distance < old["floor"]:
+    if old["outlived"] != 0 and distance < old["floor"]:
         same = True
     old["good"] = old["good"] + 1 if same else 0
     old["count"] = 0
@@ -303,7 +301,7 @@ def has_returned(row: Record, old: Record, y: float, u: float) -> bool:
 
 
 @kernel
-def matches_yardstick(row: Record, old: Record, since: int) -> bool:
+def matches_frozen(row: Record, old: Record, since: int) -> bool:
     """Do the events from `since` on (8 at least) look like those before the open change?"""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
@@ -317,15 +315,15 @@ def matches_yardstick(row: Record, old: Record, since: int) -> bool:
         total += clipped_score(ranks.rank_frozen(old["reference"], y, 0.5))
     noise = 1.5 * math.sqrt(ranks.variance(old["reference"]) / n)
     near = abs(values / n - ranks.mean(old["reference"])) < max(old["largest"], noise)
-    matches: bool = near and abs(total) < 2.0 * math.sqrt(n * block_variance(row["wander"], 0))
+    matches: bool = near and abs(total) < 2.0 * math.sqrt(n * block_variance(row["long_run"], 0))
     return matches
 
 
 @kernel
-def restore(rows: Arena, i: int, yardsticks: Arena) -> None:
+def restore(rows: Arena, i: int, frozen: Arena) -> None:
     """The stream has returned: the references of before the change hold again, the change is closed."""
     row = rows[i]
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     row["reference"] = old["reference"]
     row["residuals"] = old["residuals"]
     close_change(row)
@@ -338,21 +336,21 @@ def close_change(row: Record) -> None:
     clear_evidence(row)
     row["surcharge_notice"] += 1.0
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
 
 
 @kernel
-def supersede(rows: Arena, i: int, yardsticks: Arena, floor: float, scratch: Floats) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest yardstick stays."""
-    j, k = rows[i]["watcher"], rows[i]["yardstick"]
+def supersede(rows: Arena, i: int, frozen: Arena, floor: float, scratch: Floats) -> None:
+    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
-    row["yardstick"] = k
+    row["frozen"] = k
     row["peak_page"] = row["log_page"]
     since = row["change"]
     start_watcher(rows, i, j, since, scratch)
-    expect_return(rows, i, yardsticks, since, floor)
+    expect_return(rows, i, frozen, since, floor)
 
 
 @kernel
@@ -364,7 +362,7 @@ def baseline(row: Record) -> int:
 
 @kernel
 def observe(
-    rows: Arena, i: int, yardsticks: Arena, y: float, u: float, v: float, nats_notice: float, scratch: Floats
+    rows: Arena, i: int, frozen: Arena, y: float, u: float, v: float, nats_notice: float, scratch: Floats
 ) -> int:
     """Give one transformed value to row i and to what it has opened; returns FIRED, RETURNED NEXT or QUIET.
 
@@ -372,14 +370,14 @@ def observe(
     """
     row = rows[i]
     advance(row, y, u, v, scratch)
-    if row["yardstick"] < 0:
+    if row["frozen"] < 0:
         return FIRED if row["log_notice"] >= nats_notice and baseline(row) >= BASELINE_NEEDED else QUIET
     row["peak_page"] = max(row["peak_page"], row["log_page"])
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
     advance(watcher, y, u, v, scratch)
     if has_returned(row, old, y, u):
         return RETURNED
     if watcher["log_notice"] - WATCHER_NATS >= nats_notice and baseline(watcher) >= BASELINE_NEEDED:
-        return RETURNED if matches_yardstick(watcher, old, watcher["change"]) else NEXT
+        return RETURNED if matches_frozen(watcher, old, watcher["change"]) else NEXT
     return QUIET

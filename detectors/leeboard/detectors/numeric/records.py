@@ -22,7 +22,7 @@ NEEDED = 64
 SHARE = 0.5
 #: hits needed: fewer are outliers
 HITS_NEEDED = 4
-#: a stake below this has no run behind it
+#: a wealth below this has no run behind it
 IDLE = 2.0
 #: weight of each side beside the tempered bets
 WEIGHT = 0.025
@@ -32,8 +32,8 @@ RECORDS = np.dtype(
     [
         ("record", "f8", 2),  # largest value older than LAG events, and largest of their negatives
         ("older", "i8"),
-        ("stakes", "f8", 2),
-        ("hits", "i8", 2),  # of the run behind the stake
+        ("wealth", "f8", 2),
+        ("hits", "i8", 2),  # of the run behind the wealth
         ("start", "i8", 2),  # event at which it began
     ],
     align=True,
@@ -42,9 +42,9 @@ RECORDS = np.dtype(
 
 @kernel
 def clear_records(r: Record) -> None:
-    """Take the stakes off the table."""
+    """Take the wealth off the table."""
     for side in range(2):
-        r["stakes"][side] = 0.0
+        r["wealth"][side] = 0.0
         r["hits"][side] = 0
 
 
@@ -81,13 +81,13 @@ def newer_beyond(r: Record, values: Floats32, side: int, t: int) -> int:
 
 @kernel
 def bet_on_records(r: Record, values: Floats32, y: float, t: int) -> tuple[float, int]:
-    """Play both sides on value y of event t: the weighted stakes of runs with enough hits, start of the larger one."""
+    """Play both sides on value y of event t: the weighted wealth of runs with enough hits, start of the larger one."""
     age_records(r, values, t)
     if r["older"] < NEEDED:
         return 0.0, t
     total, best, start = 0.0, 0.0, t
     for side in range(2):
-        if r["stakes"][side] < IDLE:
+        if r["wealth"][side] < IDLE:
             r["start"][side] = t
             r["hits"][side] = 0
         beyond = (y if side == 0 else -y) - r["record"][side]
@@ -95,10 +95,10 @@ def bet_on_records(r: Record, values: Floats32, y: float, t: int) -> tuple[float
         if beyond > MARGIN:
             r["hits"][side] += 1
             pay_out = max(SHARE * (r["older"] + LAG + 1.0) / (newer_beyond(r, values, side, t) + 1.0), pay_out)
-        r["stakes"][side] = min((r["stakes"][side] + 1.0) * pay_out, CAP)
+        r["wealth"][side] = min((r["wealth"][side] + 1.0) * pay_out, CAP)
         if r["hits"][side] >= HITS_NEEDED:
-            total += WEIGHT * r["stakes"][side]
-            if r["stakes"][side] > best:
-                best = r["stakes"][side]
+            total += WEIGHT * r["wealth"][side]
+            if r["wealth"][side] > best:
+                best = r["wealth"][side]
                 start = r["start"][side]
     return total, start

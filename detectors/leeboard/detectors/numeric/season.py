@@ -181,7 +181,7 @@ def adjust(
     """Value y less what the clock and covariates explain; true if the gate moved, so that references must restart.
 
     `minute` of the week, -1 where it is not known; `hold` keeps the gate where it is (a change is open, and its
-    yardstick was made of values adjusted as they are now). `features` and `gain` are scratch space of FEATURES numbers.
+    frozen reference was made of values adjusted as they are now). `features` and `gain` are scratch space of FEATURES numbers.
     """
     n = s["coefficients"].size
     if minute >= 0:

@@ -44,7 +44,7 @@ class BinaryDetector:
         self._nats, self._nats_page = level_nats(level, page_level)
         self._floor = floor
         self._rows = np.zeros(2, categorical.SHARE)
-        self._yardsticks = np.zeros(1, categorical.SHARE_YARDSTICK)
+        self._frozen = np.zeros(1, categorical.FROZEN_SHARE)
         self._scratch = np.zeros(categorical.RATIO_BETS)
         categorical.open_share(self._rows[0], 0, False, self._nats, self._nats_page)
 
@@ -57,7 +57,7 @@ class BinaryDetector:
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["yardstick"] >= 0)
+        return bool(self._rows[0]["frozen"] >= 0)
 
     def update(
         self,
@@ -72,9 +72,7 @@ class BinaryDetector:
         if x not in (0.0, 1.0):
             self.refused += 1
             return None
-        return step(
-            self._rows, 0, 1, self._yardsticks, 0, x == 1.0, uniforms[0], self._nats, self._floor, self._scratch
-        )
+        return step(self._rows, 0, 1, self._frozen, 0, x == 1.0, uniforms[0], self._nats, self._floor, self._scratch)
 
     def accept(self) -> None:
         """The level since the open change is normal from now on."""
@@ -83,12 +81,12 @@ class BinaryDetector:
 
     def snapshot(self) -> bytes:
         """The whole state."""
-        return pack("binary", self._rows, self._yardsticks, np.array([float(self.refused)]))
+        return pack("binary", self._rows, self._frozen, np.array([float(self.refused)]))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot."""
-        dtypes = [(self._rows.dtype, 2), (self._yardsticks.dtype, 1), (COUNTS, 1)]
-        self._rows, self._yardsticks, counts = unpack("binary", state, *dtypes)
+        dtypes = [(self._rows.dtype, 2), (self._frozen.dtype, 1), (COUNTS, 1)]
+        self._rows, self._frozen, counts = unpack("binary", state, *dtypes)
         self.refused = int(counts["refused"][0])
 
 
@@ -120,7 +118,7 @@ class CategoricalDetector:
         self._names: list[str] = []
         self._events = 0
         self._rows = np.zeros(2 * MAX_CATEGORIES, categorical.SHARE)
-        self._yardsticks = np.zeros(MAX_CATEGORIES, categorical.SHARE_YARDSTICK)
+        self._frozen = np.zeros(MAX_CATEGORIES, categorical.FROZEN_SHARE)
         self._scratch = np.zeros(categorical.RATIO_BETS)
 
     @property
@@ -130,13 +128,13 @@ class CategoricalDetector:
         if n == 0:
             return -math.inf
         rows = self._rows[:n]
-        levels = np.where(rows["yardstick"] >= 0, np.maximum(rows["peak_page"], self._nats), rows["log_notice"])
+        levels = np.where(rows["frozen"] >= 0, np.maximum(rows["peak_page"], self._nats), rows["log_notice"])
         return float(levels.max()) - math.log(n)
 
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool((self._rows["yardstick"][: len(self._names)] >= 0).any())
+        return bool((self._rows["frozen"][: len(self._names)] >= 0).any())
 
     def update(
         self,
@@ -161,7 +159,7 @@ class CategoricalDetector:
                 continue
             j = MAX_CATEGORIES + k
             evidence = step(
-                self._rows, k, j, self._yardsticks, k, k == place, uniforms[0], nats, self._floor, self._scratch
+                self._rows, k, j, self._frozen, k, k == place, uniforms[0], nats, self._floor, self._scratch
             )
             if evidence and (found is None or evidence.level > found.level):
                 found, self.moved = evidence, self._names[k]
@@ -171,19 +169,19 @@ class CategoricalDetector:
     def accept(self) -> None:
         """The shares since the open changes are normal from now on."""
         for k in range(len(self._names)):
-            if self._rows[k]["yardstick"] >= 0:
+            if self._rows[k]["frozen"] >= 0:
                 accept(self._rows, k)
 
     def snapshot(self) -> bytes:
         """The whole state: the arrays, then counts and names."""
         tail = json.dumps({"events": self._events, "names": self._names, "moved": self.moved, "refused": self.refused})
-        return pack("categorical", self._rows, self._yardsticks, np.frombuffer(tail.encode(), np.uint8))
+        return pack("categorical", self._rows, self._frozen, np.frombuffer(tail.encode(), np.uint8))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot."""
-        dtypes = [(self._rows.dtype, self._rows.size), (self._yardsticks.dtype, self._yardsticks.size)]
-        tail = len(state.partition(b"\n")[2]) - self._rows.nbytes - self._yardsticks.nbytes
-        self._rows, self._yardsticks, text = unpack("categorical", state, *dtypes, (np.dtype(np.uint8), max(tail, 0)))
+        dtypes = [(self._rows.dtype, self._rows.size), (self._frozen.dtype, self._frozen.size)]
+        tail = len(state.partition(b"\n")[2]) - self._rows.nbytes - self._frozen.nbytes
+        self._rows, self._frozen, text = unpack("categorical", state, *dtypes, (np.dtype(np.uint8), max(tail, 0)))
         counts = json.loads(text.tobytes())
         self._events, self._names = int(counts["events"]), list(counts["names"])
         self.moved, self.refused = counts["moved"], int(counts["refused"])
@@ -201,7 +199,7 @@ def step(
     rows: Arena,
     i: int,
     j: int,
-    yardsticks: Arena,
+    frozen: Arena,
     k: int,
     hit: bool,
     uniform: float,
@@ -209,24 +207,24 @@ def step(
     floor: float,
     scratch: np.ndarray[tuple[int], np.dtype[np.float64]],
 ) -> Evidence | None:
-    """One event of share row i (watcher j, yardstick k) with the life cycle of a change; evidence when one opens."""
+    """One event of share row i (watcher j, frozen reference k) with the life cycle of a change; evidence when one opens."""
     row = rows[i]
-    if row["yardstick"] < 0 and (row["hits"] == 0.0 or row["misses"] == 0.0):  # constant so far: counted, not bet on
+    if row["frozen"] < 0 and (row["hits"] == 0.0 or row["misses"] == 0.0):  # constant so far: counted, not bet on
         categorical.count_share(row, hit)
         return None
-    code = categorical.observe_share(rows, i, yardsticks, hit, uniform, nats, scratch)
+    code = categorical.observe_share(rows, i, frozen, hit, uniform, nats, scratch)
     if code == FIRED:
-        categorical.open_share_change(rows, i, j, yardsticks, k, row["change"], floor)
+        categorical.open_share_change(rows, i, j, frozen, k, row["change"], floor)
     elif code == NEXT:
-        categorical.supersede_share(rows, i, yardsticks, floor)
+        categorical.supersede_share(rows, i, frozen, floor)
     elif code == RETURNED:
-        categorical.restore_share(rows, i, yardsticks)
+        categorical.restore_share(rows, i, frozen)
         return None
-    elif row["yardstick"] >= 0 and row["events"] - yardsticks[k]["opened"] > ACCEPTED_AFTER:
+    elif row["frozen"] >= 0 and row["events"] - frozen[k]["opened"] > ACCEPTED_AFTER:
         accept(rows, i)
         return None
     if code not in (FIRED, NEXT):
         return None
-    effect = share_effect(rows, i, yardsticks)
+    effect = share_effect(rows, i, frozen)
     change = share_change(row, int(row["events"]) - 1, effect.before)
     return make_evidence(max(nats, float(row["log_page"])), effect, change, share_guarantee(row), "share")

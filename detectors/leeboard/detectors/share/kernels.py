@@ -13,7 +13,7 @@ earlier events count as "not this category") and not bet on.
 import math
 
 import numpy as np
-from leeboard.detectors.core.betting import claim, clear_stakes, cut_off, settle, stakes_dtype
+from leeboard.detectors.core.betting import claim, clear_wealth, cut_off, play, wealth_dtype
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
@@ -49,16 +49,16 @@ SHARE = np.dtype(
         ("hits", "f8"),  # the reference: events that said yes
         ("misses", "f8"),
         ("watcher", "i4"),
-        ("yardstick", "i4"),
-        ("anchor", "i4"),  # yardstick of an earlier change that was settled, -1 for none
+        ("frozen", "i4"),
+        ("retained", "i4"),  # frozen reference of an earlier change that was settled, -1 for none
         ("code", "i4"),
-        ("stakes", stakes_dtype(RATIO_BETS)),
+        ("wealth", wealth_dtype(RATIO_BETS)),
         ("recent", "u1", RECENT_VALUES),  # ring
     ],
     align=True,
 )
 
-SHARE_YARDSTICK = np.dtype(
+FROZEN_SHARE = np.dtype(
     [
         ("hits", "f8"),
         ("misses", "f8"),
@@ -80,8 +80,8 @@ def open_share(row: Record, earlier: int, said: bool, nats_notice: float, nats_p
     While a stream is constant nothing can be learned from it but its length: a row is needed from its second value on.
     """
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
     row["events"] = earlier
@@ -94,7 +94,7 @@ def open_share(row: Record, earlier: int, said: bool, nats_notice: float, nats_p
 @kernel
 def set_share_levels(row: Record, nats_notice: float, nats_page: float) -> None:
     """Change the levels that will be claimed; takes effect between excursions."""
-    claim(row["stakes"], nats_notice, nats_page)
+    claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
     row["decay_page"] = 1.0 - math.exp(-nats_page)
 
@@ -111,8 +111,8 @@ def count_share(row: Record, hit: bool) -> None:
 
 
 @kernel
-def pay_outs(row: Record, hit: bool, u: float, logs: Floats) -> None:
-    """Write the log pay-outs of the bets for one event; each has mean 1 while nothing changes."""
+def log_e_values(row: Record, hit: bool, u: float, logs: Floats) -> None:
+    """Write the log e-values of the bets for one event; each has mean 1 while nothing changes."""
     hits, misses = row["hits"], row["misses"]
     after = hits + misses + 1.0
     rank = u * (hits + 1.0) / after if hit else (hits + u * (misses + 1.0)) / after
@@ -126,13 +126,13 @@ def pay_outs(row: Record, hit: bool, u: float, logs: Floats) -> None:
 def advance_share(row: Record, hit: bool, u: float, scratch: Floats) -> None:
     """Take in one yes or no and renew the levels. `u` uniform; `scratch` RATIO_BETS numbers."""
     t = row["events"]
-    pay_outs(row, hit, u, scratch)
-    stakes = row["stakes"]
-    notice, page = settle(stakes, scratch[:RATIO_BETS], RATIO_WEIGHTS, t)
+    log_e_values(row, hit, u, scratch)
+    wealth = row["wealth"]
+    notice, page = play(wealth, scratch[:RATIO_BETS], RATIO_WEIGHTS, t)
     count_share(row, hit)
     row["surcharge_notice"] *= row["decay_notice"]
     row["surcharge_page"] *= row["decay_page"]
-    start = stakes["start"][stakes["leader"]]
+    start = wealth["start"][wealth["leader"]]
     row["change"] = start
     if t - start + 1 >= SHORTEST_RUN:
         row["log_notice"] = math.log(notice + 1e-300) - SURCHARGE * row["surcharge_notice"]
@@ -145,8 +145,8 @@ def advance_share(row: Record, hit: bool, u: float, scratch: Floats) -> None:
 @kernel
 def clear_share_evidence(row: Record) -> None:
     """Take all evidence back."""
-    cut_off(row["stakes"])
-    clear_stakes(row["stakes"])
+    cut_off(row["wealth"])
+    clear_wealth(row["wealth"])
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
 
@@ -186,52 +186,52 @@ def start_share_watcher(rows: Arena, i: int, j: int, since: int) -> None:
 
 
 @kernel
-def open_share_change(rows: Arena, i: int, j: int, yardsticks: Arena, k: int, since: int, floor: float) -> None:
-    """Open a change of row i that began at event `since`: yardstick k (the row's anchor, if it has one), watcher j.
+def open_share_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float) -> None:
+    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
 
     `floor` is a difference of shares.
     """
-    row, old = rows[i], yardsticks[k]
-    if row["anchor"] < 0:
+    row, old = rows[i], frozen[k]
+    if row["retained"] < 0:
         hits, events = hits_since(row, since)
         old["hits"] = max(row["hits"] - hits, 0.0)
         old["misses"] = max(row["misses"] - (events - hits), 0.0)
-    row["yardstick"] = k
+    row["frozen"] = k
     row["peak_page"] = row["log_page"]
     start_share_watcher(rows, i, j, since)
-    expect_share_return(rows, i, yardsticks, since, floor)
+    expect_share_return(rows, i, frozen, since, floor)
 
 
 @kernel
-def expect_share_return(rows: Arena, i: int, yardsticks: Arena, since: int, floor: float) -> None:
+def expect_share_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
     """Set the return test of row i up for the change that began at event `since`."""
     row = rows[i]
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     old["opened"] = row["events"]
     old["length"] = return_block(row["events"], since)
     old["count"] = 0
     old["good"] = 0
     old["sum"] = 0.0
-    old["largest"] = max(0.5 * abs(share_shift(rows, i, yardsticks)), floor)
+    old["largest"] = max(0.5 * abs(share_shift(rows, i, frozen)), floor)
 
 
 @kernel
 def share_of(counts: Record) -> float:
-    """Share of yes in a reference (a row or a yardstick)."""
+    """Share of yes in a reference (a row or a frozen reference)."""
     n = counts["hits"] + counts["misses"]
     share: float = counts["hits"] / n if n > 0.0 else 0.0
     return share
 
 
 @kernel
-def share_shift(rows: Arena, i: int, yardsticks: Arena) -> float:
+def share_shift(rows: Arena, i: int, frozen: Arena) -> float:
     """Share since the open change less the share before it."""
-    return share_of(rows[rows[i]["watcher"]]) - share_of(yardsticks[rows[i]["yardstick"]])
+    return share_of(rows[rows[i]["watcher"]]) - share_of(frozen[rows[i]["frozen"]])
 
 
 @kernel
 def fits_share(old: Record, hits: float, events: int, width: float) -> bool:
-    """Are so many hits in so many events what the yardstick's share gives, within `width` standard errors?"""
+    """Are so many hits in so many events what the frozen reference's share gives, within `width` standard errors?"""
     n = old["hits"] + old["misses"]
     share = (old["hits"] + 0.5) / (n + 1.0)
     noise = share * (1.0 - share) * events * (1.0 + events / (n + 1.0))
@@ -257,10 +257,10 @@ def share_has_returned(old: Record, hit: bool) -> bool:
 
 
 @kernel
-def restore_share(rows: Arena, i: int, yardsticks: Arena) -> None:
+def restore_share(rows: Arena, i: int, frozen: Arena) -> None:
     """The share has returned: the counts of before the change hold again, the change is closed."""
     row = rows[i]
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     row["hits"] = old["hits"]
     row["misses"] = old["misses"]
     close_share_change(row)
@@ -272,20 +272,20 @@ def close_share_change(row: Record) -> None:
     clear_share_evidence(row)
     row["surcharge_notice"] += 1.0
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
 
 
 @kernel
-def supersede_share(rows: Arena, i: int, yardsticks: Arena, floor: float) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest yardstick stays."""
-    j, k = rows[i]["watcher"], rows[i]["yardstick"]
+def supersede_share(rows: Arena, i: int, frozen: Arena, floor: float) -> None:
+    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
-    row["yardstick"] = k
+    row["frozen"] = k
     row["peak_page"] = row["log_page"]
     start_share_watcher(rows, i, j, row["change"])
-    expect_share_return(rows, i, yardsticks, row["change"], floor)
+    expect_share_return(rows, i, frozen, row["change"], floor)
 
 
 @kernel
@@ -296,19 +296,17 @@ def share_baseline(row: Record) -> float:
 
 
 @kernel
-def observe_share(
-    rows: Arena, i: int, yardsticks: Arena, hit: bool, u: float, nats_notice: float, scratch: Floats
-) -> int:
+def observe_share(rows: Arena, i: int, frozen: Arena, hit: bool, u: float, nats_notice: float, scratch: Floats) -> int:
     """Give one yes or no to row i and to what it has opened; returns FIRED, RETURNED, NEXT or QUIET.
 
     `nats_notice`: log of the level, in events of this stream, at which a change is opened.
     """
     row = rows[i]
     advance_share(row, hit, u, scratch)
-    if row["yardstick"] < 0:
+    if row["frozen"] < 0:
         return FIRED if row["log_notice"] >= nats_notice and share_baseline(row) >= BASELINE_NEEDED else QUIET
     row["peak_page"] = max(row["peak_page"], row["log_page"])
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
     advance_share(watcher, hit, u, scratch)
     if share_has_returned(old, hit):

@@ -34,7 +34,7 @@ from .store import (
     next_row,
     pair_all,
     pair_newest,
-    space_dtype,
+    store_dtype,
 )
 
 #: larger values are cut to what 32 bits hold
@@ -76,30 +76,30 @@ def checked(level: float, page_level: float | None, floor: float, **dimensions: 
 
 
 @kernel
-def grow_up(coder: Record, ring: Record, young: Floats32) -> None:
-    """Fit a coder to the first FIT_EVENTS vectors and write them into the ring."""
-    coder["alive"] = 0
+def finish_warm_up(quantiser: Record, ring: Record, young: Floats32) -> None:
+    """Fit a quantiser to the first FIT_EVENTS vectors and write them into the ring."""
+    quantiser["varying"] = 0
     values = np.zeros(FIT_EVENTS, np.float32)
     for j in range(young.shape[1]):
         for k in range(FIT_EVENTS):
             values[k] = young[k, j]
-        fit_coordinate(coder, j, values)
+        fit_coordinate(quantiser, j, values)
     for k in range(FIT_EVENTS):
         slot = next_row(ring, k + 1)
         ring["partners"][slot] = k
         for j in range(young.shape[1]):
-            ring["codes"][slot, j] = code(coder["edges"][j], young[k, j])
-    coder["fitted"] = FIT_EVENTS
+            ring["codes"][slot, j] = code(quantiser["edges"][j], young[k, j])
+    quantiser["fitted"] = FIT_EVENTS
 
 
 @kernel
-def write(coder: Record, ring: Record, vector: Floats32) -> None:
+def write(quantiser: Record, ring: Record, vector: Floats32) -> None:
     """Write a vector into its ring."""
     event = ring["events"]
     slot = next_row(ring, event + 1)
     ring["partners"][slot] = event
     for j in range(vector.size):
-        ring["codes"][slot, j] = code(coder["edges"][j], vector[j])
+        ring["codes"][slot, j] = code(quantiser["edges"][j], vector[j])
 
 
 class _Directions:
@@ -113,10 +113,10 @@ class _Directions:
         self._floor, self._kind = floor, kind
         self._dimensions, self._given = dimensions, given
         self._name = "direction" if kind == VECTORS else "conditional"
-        self._space = np.zeros(1, space_dtype(dimensions, given))
+        self._space = np.zeros(1, store_dtype(dimensions, given))
         self._rows = np.zeros(2, vector.direction_dtype(dimensions, given))
-        self._yardsticks = np.zeros(1, vector_change.yardstick_dtype(dimensions, given))
-        self._young = np.zeros((FIT_EVENTS, dimensions + given), np.float32)
+        self._frozen = np.zeros(1, vector_change.frozen_direction_dtype(dimensions, given))
+        self._warm_up = np.zeros((FIT_EVENTS, dimensions + given), np.float32)
         self._seen = np.zeros(1, np.int64)
         self._logs = np.zeros(vector.ALL_BETS)
         vector.open_direction(self._rows[0], 0, self._nats, self._nats_page)
@@ -130,7 +130,7 @@ class _Directions:
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["yardstick"] >= 0)
+        return bool(self._rows[0]["frozen"] >= 0)
 
     def accept(self) -> None:
         """The mean since the open change is normal from now on."""
@@ -140,16 +140,16 @@ class _Directions:
     def snapshot(self) -> bytes:
         """The whole state."""
         counts = np.array([float(self.refused)])
-        young = self._young if self._seen[0] < FIT_EVENTS else np.zeros_like(self._young)
-        return pack(self._label(), self._space, self._rows, self._yardsticks, young, self._seen, counts)
+        young = self._warm_up if self._seen[0] < FIT_EVENTS else np.zeros_like(self._warm_up)
+        return pack(self._label(), self._space, self._rows, self._frozen, young, self._seen, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
         young = np.dtype(np.float32)
-        dtypes = [(self._space.dtype, 1), (self._rows.dtype, 2), (self._yardsticks.dtype, 1), (young, self._young.size)]
+        dtypes = [(self._space.dtype, 1), (self._rows.dtype, 2), (self._frozen.dtype, 1), (young, self._warm_up.size)]
         parts = unpack(self._label(), state, *dtypes, (np.dtype(np.int64), 1), (COUNTS, 1))
-        self._space, self._rows, self._yardsticks, waiting, self._seen, counts = parts
-        self._young = waiting.reshape(self._young.shape)
+        self._space, self._rows, self._frozen, waiting, self._seen, counts = parts
+        self._warm_up = waiting.reshape(self._warm_up.shape)
         self.refused = int(counts["refused"][0])
 
     def _label(self) -> str:
@@ -159,25 +159,25 @@ class _Directions:
         """Take in a vector and what it is given."""
         space, d = self._space[0], self._dimensions
         if self._seen[0] < FIT_EVENTS:
-            self._young[self._seen[0], :d] = values
-            self._young[self._seen[0], d:] = given
+            self._warm_up[self._seen[0], :d] = values
+            self._warm_up[self._seen[0], d:] = given
             self._seen[0] += 1
             if self._seen[0] < FIT_EVENTS:
                 return None
-            grow_up(space["coder"], space["ring"], np.ascontiguousarray(self._young[:, :d]))
+            finish_warm_up(space["quantiser"], space["ring"], np.ascontiguousarray(self._warm_up[:, :d]))
             if self._kind == RESIDUALS:
-                grow_up(space["given_coder"], space["given"], np.ascontiguousarray(self._young[:, d:]))
+                finish_warm_up(space["given_quantiser"], space["given"], np.ascontiguousarray(self._warm_up[:, d:]))
                 pair_all(space, FIT_EVENTS)
         else:
             if self._kind == RESIDUALS:
-                write(space["given_coder"], space["given"], given)
-            write(space["coder"], space["ring"], values)
+                write(space["given_quantiser"], space["given"], given)
+            write(space["quantiser"], space["ring"], values)
             if self._kind == RESIDUALS:
                 pair_newest(space, int(space["ring"]["events"]))
         return self._judge(space, event)
 
     def _judge(self, space: Record, event: np.uint64) -> Evidence | None:
-        rows, old, kind, floor = self._rows, self._yardsticks, self._kind, self._floor
+        rows, old, kind, floor = self._rows, self._frozen, self._kind, self._floor
         args = (rows, 0, old, space, kind, event, np.uint64(0), self._nats, self._logs)
         with np.errstate(over="ignore"):  # hashes wrap around, also where the kernel runs as plain Python
             code = vector_change.observe_direction(*args)
@@ -309,7 +309,7 @@ class FeaturesDetector:
         self._nats, self._nats_page = checked(level, page_level, floor, features=features)
         self._floor, self._features = floor, features
         self._rows = np.zeros(2, vector_features.features_dtype(features))
-        self._yardsticks = np.zeros(1, vector_features.features_yardstick_dtype(features))
+        self._frozen = np.zeros(1, vector_features.frozen_features_dtype(features))
         self._salts = np.arange(features, dtype=np.uint64)
         self._values, self._bets = np.zeros(features), np.zeros(BETS)
         vector_features.open_features(self._rows[0], self._nats, self._nats_page)
@@ -323,7 +323,7 @@ class FeaturesDetector:
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["yardstick"] >= 0)
+        return bool(self._rows[0]["frozen"] >= 0)
 
     def update(
         self,
@@ -338,7 +338,7 @@ class FeaturesDetector:
         if x is None:
             self.refused += 1
             return None
-        rows, old, event, salts = self._rows, self._yardsticks, event_hash(uniforms), self._salts
+        rows, old, event, salts = self._rows, self._frozen, event_hash(uniforms), self._salts
         args = (rows, 0, old, x, event, salts, self._nats, self._values, self._bets)
         with np.errstate(over="ignore"):
             code = vector_features.observe_features(*args)
@@ -366,11 +366,11 @@ class FeaturesDetector:
     def snapshot(self) -> bytes:
         """The whole state."""
         moved = -1.0 if self.moved is None else float(self.moved)
-        return pack(f"features{self._features}", self._rows, self._yardsticks, np.array([float(self.refused), moved]))
+        return pack(f"features{self._features}", self._rows, self._frozen, np.array([float(self.refused), moved]))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
-        dtypes: list[tuple[np.dtype[Any], int]] = [(self._rows.dtype, 2), (self._yardsticks.dtype, 1), (COUNTS, 2)]
-        self._rows, self._yardsticks, counts = unpack(f"features{self._features}", state, *dtypes)
+        dtypes: list[tuple[np.dtype[Any], int]] = [(self._rows.dtype, 2), (self._frozen.dtype, 1), (COUNTS, 2)]
+        self._rows, self._frozen, counts = unpack(f"features{self._features}", state, *dtypes)
         self.refused = int(counts["refused"][0])
         self.moved = int(counts["refused"][1]) if counts["refused"][1] >= 0.0 else None

@@ -24,21 +24,21 @@ def direction_change(row: Record, space: Record, kind: int) -> ChangeTime:
     return ChangeTime(*locate(row, space, kind))
 
 
-def direction_effect(rows: Arena, i: int, yardsticks: Arena) -> Effect:
+def direction_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
     """Effect of the open change of a direction: how far the mean moved along the aim of the opening, in its sd.
 
     Only scores count that had no part in their aim, so it is not flattered; an aim learned from few events understates.
     """
-    old = yardsticks[rows[i]["yardstick"]]
+    old = frozen[rows[i]["frozen"]]
     shift, after, before = float(direction_shift(old)), int(old["after"]), int(old["seen"])
-    error = math.sqrt(float(old["aim"]["inflation"]) / max(after, 1) + 1.0 / max(before, 1))
+    error = math.sqrt(float(old["aim"]["variance_inflation"]) / max(after, 1) + 1.0 / max(before, 1))
     direction: Direction = "up" if shift >= 0.0 else "down"
     return Effect(0.0, shift, shift, shift - Z95 * error, shift + Z95 * error, direction, before, max(after, 1))
 
 
 def direction_guarantee(row: Record) -> Guarantee:
     """What the level of a direction rests on: aims are learned, so it is never exact."""
-    wanders = any(float(aim["inflation"]) > 2.0 for aim in row["aims"])
+    wanders = any(float(discriminant["variance_inflation"]) > 2.0 for discriminant in row["discriminants"])
     return "empirical" if wanders or row["surcharge_notice"] > 0.0 else "approximate"
 
 
@@ -47,13 +47,13 @@ def features_change(row: Record) -> ChangeTime:
     return numeric_change(row["parts"][row["leader"]], int(row["events"]) - 1)
 
 
-def features_effect(rows: Arena, i: int, yardsticks: Arena) -> Effect:
+def features_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
     """Effect of the open change of features: that of the feature that led at the opening.
 
     `before` and `after` in its unit, the effect in standard deviations of before.
     """
     row = rows[i]
-    old, watcher = yardsticks[row["yardstick"]], rows[row["watcher"]]
+    old, watcher = frozen[row["frozen"]], rows[row["watcher"]]
     k = int(old["leader"])
     shift, squared_error = feature_shift(row, watcher, old, k)
     shift = min(max(float(shift), -LARGEST_SHIFT), LARGEST_SHIFT)

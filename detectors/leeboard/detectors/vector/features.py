@@ -23,7 +23,7 @@ from leeboard.detectors.core.lifecycle import (
 from leeboard.detectors.core.special import exp_bounded, uniform
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric.dependence import block_variance
-from leeboard.detectors.numeric.kernels import NUMERIC, YARDSTICK
+from leeboard.detectors.numeric.kernels import FROZEN_NUMERIC, NUMERIC
 
 #: evidence counts from this event on: topics that come in runs are known by then for what they are
 JUDGED_EVENTS = 300
@@ -41,8 +41,8 @@ def features_dtype(features: int) -> np.dtype[Any]:
             ("peak_page", "f8"),
             ("milestone", "f8"),
             ("watcher", "i4"),
-            ("yardstick", "i4"),
-            ("anchor", "i4"),
+            ("frozen", "i4"),
+            ("retained", "i4"),
             ("code", "i4"),
             ("leader", "i4"),  # feature with the highest level
             ("parts", NUMERIC, features),
@@ -51,7 +51,7 @@ def features_dtype(features: int) -> np.dtype[Any]:
     )
 
 
-def features_yardstick_dtype(features: int) -> np.dtype[Any]:
+def frozen_features_dtype(features: int) -> np.dtype[Any]:
     """What is kept of the time before an open change."""
     return np.dtype(
         [
@@ -61,9 +61,9 @@ def features_yardstick_dtype(features: int) -> np.dtype[Any]:
             ("good", "i8"),
             ("largest", "f8"),  # root of the sum of squared shifts, in sd: further than this is no return
             ("floor", "f8"),
-            ("settled", "i8"),
+            ("outlived", "i8"),
             ("leader", "i4"),  # of the opening
-            ("parts", YARDSTICK, features),
+            ("parts", FROZEN_NUMERIC, features),
         ],
         align=True,
     )
@@ -73,8 +73,8 @@ def features_yardstick_dtype(features: int) -> np.dtype[Any]:
 def open_features(row: Record, nats_notice: float, nats_page: float) -> None:
     """Begin a stream. `nats_*`: logs of the levels, in events of this stream, that will be claimed."""
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
     row["judged"] = JUDGED_EVENTS
@@ -98,8 +98,8 @@ def restart_features(row: Record) -> None:
     """The features mean something else from now on: their references start afresh, an open change ends."""
     row["judged"] = row["events"] + JUDGED_EVENTS
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
     for k in range(row["parts"].size):
@@ -149,12 +149,12 @@ def advance_features(row: Record, values: Floats, event: np.uint64, salts: Salts
 @kernel
 def hold(part: Record) -> None:
     """Take what was won so far; excursions go on, and teach what is usual."""
-    stakes, records = part["stakes"], part["records"]
-    for k in range(stakes["notice"].size):
-        stakes["notice"][k] = 0.0
-        stakes["page"][k] = 0.0
+    wealth, records = part["wealth"], part["records"]
+    for k in range(wealth["notice"].size):
+        wealth["notice"][k] = 0.0
+        wealth["page"][k] = 0.0
     for side in range(2):
-        records["stakes"][side] = 0.0
+        records["wealth"][side] = 0.0
 
 
 @kernel
@@ -182,8 +182,8 @@ def feature_shift(row: Record, watcher: Record, old: Record, k: int) -> tuple[fl
     variance = ranks.variance(before)
     if variance <= 0.0 or after["seen"] == 0 or before["seen"] == 0:
         return 0.0, 1.0
-    wander = block_variance(row["parts"][k]["wander"], 0)
-    error = wander * (1.0 / before["seen"] + 1.0 / after["seen"])
+    long_run = block_variance(row["parts"][k]["long_run"], 0)
+    error = long_run * (1.0 / before["seen"] + 1.0 / after["seen"])
     return (ranks.mean(after) - ranks.mean(before)) / math.sqrt(variance), error
 
 
@@ -217,14 +217,14 @@ def start_features_watcher(rows: Arena, i: int, j: int, since: int, scratch: Flo
 
 @kernel
 def open_features_change(
-    rows: Arena, i: int, j: int, yardsticks: Arena, k: int, since: int, floor: float, scratch: Floats
+    rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float, scratch: Floats
 ) -> None:
-    """Open a change of row i that began at event `since`: yardstick k (the row's anchor, if it has one), watcher j.
+    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
 
     `floor`: effect, in sd, below which a stream counts as returned.
     """
-    row, old = rows[i], yardsticks[k]
-    if row["anchor"] < 0:
+    row, old = rows[i], frozen[k]
+    if row["retained"] < 0:
         t = row["events"]
         for p in range(row["parts"].size):
             part, before = row["parts"][p], old["parts"][p]
@@ -232,17 +232,17 @@ def open_features_change(
             before["residuals"] = part["residuals"]
             for event in range(max(since, t - RECENT_VALUES, 0), t):
                 ranks.forget(before["reference"], np.float64(part["values"][event % RECENT_VALUES]))
-    row["yardstick"] = k
+    row["frozen"] = k
     row["peak_page"] = row["log_page"]
     start_features_watcher(rows, i, j, since, scratch)
-    expect_features_return(rows, i, yardsticks, since, floor)
+    expect_features_return(rows, i, frozen, since, floor)
 
 
 @kernel
-def expect_features_return(rows: Arena, i: int, yardsticks: Arena, since: int, floor: float) -> None:
+def expect_features_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
     """Set the return test of row i up for the change that began at event `since`."""
     row = rows[i]
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
     old["opened"] = row["events"]
     old["length"] = return_block(row["events"], since)
@@ -250,7 +250,7 @@ def expect_features_return(rows: Arena, i: int, yardsticks: Arena, since: int, f
     old["good"] = 0
     old["largest"] = max(0.5 * features_shift(row, watcher, old), floor)
     old["floor"] = floor
-    old["settled"] = 1 if row["anchor"] >= 0 else 0
+    old["outlived"] = 1 if row["retained"] >= 0 else 0
     old["leader"] = row["leader"]
     for p in range(row["parts"].size):
         part = old["parts"][p]
@@ -277,7 +277,7 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
     led = False
     for k in range(parts.size):
         before = old["parts"][k]
-        error = block_variance(parts[k]["wander"], 0) / n + 1.0 / (before["reference"]["seen"] + 1.0)
+        error = block_variance(parts[k]["long_run"], 0) / n + 1.0 / (before["reference"]["seen"] + 1.0)
         mean = before["sum"] / n
         before["sum"] = 0.0
         noise += mean * mean / error
@@ -288,7 +288,7 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
     distance = math.sqrt(max(excess, 0.0))
     # mean of squared standard scores, 1 where nothing moved; features go together, as some six independent ones
     same = led and noise / total < 1.6 and distance < old["largest"]
-    if old["settled"] != 0 and distance < old["floor"]:
+    if old["outlived"] != 0 and distance < old["floor"]:
         same = True
     old["good"] = old["good"] + 1 if same else 0
     old["count"] = 0
@@ -301,17 +301,17 @@ def features_match(watcher: Record, old: Record, since: int) -> bool:
     """Do the events from `since` on look like those before the open change, in five of six features?"""
     matching = 0
     for k in range(watcher["parts"].size):
-        if numeric.matches_yardstick(watcher["parts"][k], old["parts"][k], since):
+        if numeric.matches_frozen(watcher["parts"][k], old["parts"][k], since):
             matching += 1
     enough: bool = 6 * matching >= 5 * watcher["parts"].size
     return enough
 
 
 @kernel
-def restore_features(rows: Arena, i: int, yardsticks: Arena) -> None:
+def restore_features(rows: Arena, i: int, frozen: Arena) -> None:
     """The stream has returned: the references of before the change hold again, the change is closed."""
     row = rows[i]
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     for k in range(row["parts"].size):
         part = row["parts"][k]
         part["reference"] = old["parts"][k]["reference"]
@@ -321,21 +321,21 @@ def restore_features(rows: Arena, i: int, yardsticks: Arena) -> None:
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
     row["watcher"] = -1
-    row["yardstick"] = -1
-    row["anchor"] = -1
+    row["frozen"] = -1
+    row["retained"] = -1
 
 
 @kernel
-def supersede_features(rows: Arena, i: int, yardsticks: Arena, floor: float, scratch: Floats) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest yardstick stays."""
-    j, k = rows[i]["watcher"], rows[i]["yardstick"]
+def supersede_features(rows: Arena, i: int, frozen: Arena, floor: float, scratch: Floats) -> None:
+    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
-    row["yardstick"] = k
+    row["frozen"] = k
     row["peak_page"] = row["log_page"]
     since = row["change"]
     start_features_watcher(rows, i, j, since, scratch)
-    expect_features_return(rows, i, yardsticks, since, floor)
+    expect_features_return(rows, i, frozen, since, floor)
 
 
 @kernel
@@ -348,7 +348,7 @@ def may_fire(row: Record) -> bool:
 def observe_features(
     rows: Arena,
     i: int,
-    yardsticks: Arena,
+    frozen: Arena,
     features: Floats32,
     event: np.uint64,
     salts: Salts,
@@ -363,10 +363,10 @@ def observe_features(
     row = rows[i]
     prepare_features(row, features, event, salts, values)
     advance_features(row, values, event, salts, scratch)
-    if row["yardstick"] < 0:
+    if row["frozen"] < 0:
         return FIRED if row["log_notice"] >= nats_notice and may_fire(row) else QUIET
     row["peak_page"] = max(row["peak_page"], row["log_page"])
-    old = yardsticks[row["yardstick"]]
+    old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
     advance_features(watcher, values, event, salts, scratch)
     if features_have_returned(row, old, values, event, salts):

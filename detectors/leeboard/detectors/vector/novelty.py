@@ -26,7 +26,7 @@ FARTHEST = np.int32(2**31 - 1)
 FEWEST = 40
 
 
-class NewOnes(NamedTuple):
+class Novel(NamedTuple):
     """Share of recent vectors in regions of their own, and the numbers of their calls, the clearest first."""
 
     share: float
@@ -69,7 +69,7 @@ def ratios(space: Record, kind: int, first: int, events: Integers, recent: int, 
         found[k] = density / ((NEIGHBOURS - new + 0.5) / own_old)
 
 
-def new_ones(space: Record, kind: int, since: int, first: int = 0, most: int = 5) -> NewOnes | None:
+def novel(space: Record, kind: int, since: int, first: int = 0, most: int = 5) -> Novel | None:
     """New vectors among those since event `since`; None where there are too few on either side, or none is new.
 
     Only coordinates from `first` on are looked at; at most `most` calls are named.
@@ -91,4 +91,4 @@ def new_ones(space: Record, kind: int, since: int, first: int = 0, most: int = 5
         return None
     order = sorted(range(len(new)), key=lambda k: (-new[k], k))
     chosen = [k for k in order if new[k] > limit][:most]
-    return NewOnes(share, tuple(int(call_of(space, kind, int(recent[k]))) for k in chosen))
+    return Novel(share, tuple(int(call_of(space, kind, int(recent[k]))) for k in chosen))

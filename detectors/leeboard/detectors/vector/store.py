@@ -16,7 +16,7 @@ from leeboard.detectors.core.special import normal_quantile
 
 #: most coordinates of a vector
 MAX_DIMENSIONS = 128
-#: vectors from which coder, mean and covariance are first learned
+#: vectors from which quantiser, mean and covariance are first learned
 FIT_EVENTS = 300
 #: quantiles that become the edges of a coordinate
 EDGES = 31
@@ -44,13 +44,13 @@ LEVELS = np.array(_levels(), np.int8)
 LARGEST_CODE = int(LEVELS[-1])
 
 
-def coder_dtype(dimensions: int) -> np.dtype[Any]:
+def quantiser_dtype(dimensions: int) -> np.dtype[Any]:
     """How vectors of so many dimensions are coded."""
     return np.dtype(
         [
             ("edges", "f4", (dimensions, EDGES)),  # ascending
             ("fitted", "i8"),  # number of the call from which the edges are known, 0 while they are not
-            ("alive", "i8"),  # coordinates that varied then, inside the middle 90 %
+            ("varying", "i8"),  # coordinates that varied then, inside the middle 90 %
         ],
         align=True,
     )
@@ -70,12 +70,12 @@ def ring_dtype(dimensions: int) -> np.dtype[Any]:
     )
 
 
-def space_dtype(dimensions: int, given: int) -> np.dtype[Any]:
+def store_dtype(dimensions: int, given: int) -> np.dtype[Any]:
     """Two rings and their pairs; `given` dimensions of what the vectors are given."""
     return np.dtype(
         [
-            ("coder", coder_dtype(dimensions)),
-            ("given_coder", coder_dtype(given)),
+            ("quantiser", quantiser_dtype(dimensions)),
+            ("given_quantiser", quantiser_dtype(given)),
             ("ring", ring_dtype(dimensions)),
             ("given", ring_dtype(given)),
             ("pairs", "i4", (ROWS, 2)),  # ring: event of the vector, event of what it is given
@@ -87,14 +87,14 @@ def space_dtype(dimensions: int, given: int) -> np.dtype[Any]:
 
 
 @kernel
-def fit_coordinate(coder: Record, j: int, values: Floats32) -> None:
+def fit_coordinate(quantiser: Record, j: int, values: Floats32) -> None:
     """Learn the edges of coordinate j from values (n,), which are sorted on the way."""
     sort(values)
     n = values.size
     for k in range(EDGES):
-        coder["edges"][j, k] = values[(k + 1) * n // (EDGES + 1)]
+        quantiser["edges"][j, k] = values[(k + 1) * n // (EDGES + 1)]
     if values[n // 20] < values[n - 1 - n // 20]:
-        coder["alive"] += 1
+        quantiser["varying"] += 1
 
 
 @kernel
@@ -147,14 +147,14 @@ def pair(space: Record, event: int, call: int) -> None:
 
 @kernel
 def pair_newest(space: Record, call: int) -> None:
-    """Count the newest vector as one of a pair, once both coders are fitted."""
-    if space["coder"]["fitted"] != 0 and space["given_coder"]["fitted"] != 0:
+    """Count the newest vector as one of a pair, once both quantisers are fitted."""
+    if space["quantiser"]["fitted"] != 0 and space["given_quantiser"]["fitted"] != 0:
         pair(space, space["ring"]["events"] - 1, call)
 
 
 @kernel
 def pair_all(space: Record, call: int) -> None:
-    """Count the pairs among the vectors that are there, when the second of the two coders has been fitted."""
+    """Count the pairs among the vectors that are there, when the second of the two quantisers has been fitted."""
     for event in range(oldest_event(space["ring"]), space["ring"]["events"]):
         pair(space, event, call)
 

@@ -21,7 +21,7 @@ from leeboard.pipelines.signals import (
 )
 from leeboard.schemas import GROUPS, NUMBERS, SIGNED, Observation, Score
 
-from .families.bank import Bank, Place
+from .families.bank import Bank, DetectorKey
 from .state.layout import Batch
 from .state.scope import Scope
 from .texts.encoder import TextEncoder
@@ -58,17 +58,17 @@ class Encoded:
     batch: Batch
     entries: list[Entry]
     work: dict[int, list[Work]] = field(default_factory=dict)
-    alarms: dict[int, list[tuple[Place, Evidence]]] = field(default_factory=dict)
+    alarms: dict[int, list[tuple[DetectorKey, Evidence]]] = field(default_factory=dict)
 
 
 class Encoder:
     """Turns entries into a batch, ahead of the kernel: what a decision may read changes only through `work`."""
 
-    def __init__(self, bank: Bank, signals: Signals, give_up: Callable[[Scope, Place], None]) -> None:
+    def __init__(self, bank: Bank, signals: Signals, forget: Callable[[Scope, DetectorKey], None]) -> None:
         self._bank = bank
-        self._give_up = give_up
+        self._forget = forget
         self._signals = signals
-        self._texts = TextEncoder(bank, signals, give_up)
+        self._texts = TextEncoder(bank, signals, forget)
         self._keep_calls = bank.ring_size + LOOK_AHEAD_CALLS
         self._off = frozenset(s.name for s in signals.categorical if s.weight == 0.0 or s.river)
         self._on_binary = np.array([s.weight > 0.0 and not s.river for s in signals.binary])
@@ -163,11 +163,11 @@ class Encoder:
     def _expect_category(self, encoded: Encoded, e: int, column: int, category: int) -> None:
         scope = encoded.entries[e].scope
         name = scope.labels.name(column, category)
-        place = Place("categorical", column, category)
+        place = DetectorKey("categorical", column, category)
 
         def work() -> None:
             if self._bank.row(scope.slot, place) >= 0:
-                self._give_up(scope, place)
+                self._forget(scope, place)
                 self._bank.remove(scope.slot, place)
             earlier = [known for known in scope.names if (known.kind, known.column) == (place.kind, column)]
             scope.names[place] = name
@@ -221,14 +221,14 @@ class Encoder:
     def _alarm(self, encoded: Encoded) -> None:
         """Feed River's detectors, where signals name them; their alarms make the kernel stop."""
         for c, text in self._river:
-            self._feed(encoded, Place("numeric", c), str(text), encoded.batch.numbers[:, c].copy())
+            self._feed(encoded, DetectorKey("numeric", c), str(text), encoded.batch.numbers[:, c].copy())
         for c, text in self._river_binary:
             bits = _said(encoded.batch.flags.astype(np.int64), c)
             values = np.where((bits >= 0) & encoded.batch.is_call, bits, np.nan) if c < FLAG_COLUMNS else bits * np.nan
-            self._feed(encoded, Place("binary", c), str(text), values.astype(np.float64))
+            self._feed(encoded, DetectorKey("binary", c), str(text), values.astype(np.float64))
         encoded.batch.numbers[:, : len(NUMERIC)][:, self._silent] = np.nan
 
-    def _feed(self, encoded: Encoded, place: Place, text: str, values: npt.NDArray[np.float64]) -> None:
+    def _feed(self, encoded: Encoded, place: DetectorKey, text: str, values: npt.NDArray[np.float64]) -> None:
         name = f"{place.kind}.{place.column}"
         for e in np.flatnonzero(~np.isnan(values)).tolist():
             scope = encoded.entries[e].scope
@@ -251,7 +251,7 @@ class Encoder:
             slot = int(batch.slots[e])
             if (slot, column) not in expected:
                 expected.add((slot, column))
-                self._do_before(encoded, e, partial(bank.add, slot, Place("numeric", column)))
+                self._do_before(encoded, e, partial(bank.add, slot, DetectorKey("numeric", column)))
         expected = set()
         said = batch.binaries
         news = (said >= 0) & (said != bank.binary_first[batch.slots]) & (bank.binary_rows[batch.slots] < 0)
@@ -261,7 +261,7 @@ class Encoder:
                 bank.binary_first[slot, column] = said[e, column]
             elif said[e, column] != bank.binary_first[slot, column] and (slot, column) not in expected:
                 expected.add((slot, column))
-                self._do_before(encoded, e, partial(bank.add, slot, Place("binary", column)))
+                self._do_before(encoded, e, partial(bank.add, slot, DetectorKey("binary", column)))
 
 
 def _said(flags: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:

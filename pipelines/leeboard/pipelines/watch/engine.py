@@ -34,7 +34,7 @@ from leeboard.schemas import (
 from .batch import Encoded, Encoder, Entry
 from .families.bank import Bank
 from .incidents.alerts import AlertWriter
-from .incidents.lifecycle import Incidents, Moment, Step
+from .incidents.lifecycle import CallPoint, Incidents, Transition
 from .kernel import watch
 from .settings import EngineSettings
 from .state import codec
@@ -131,7 +131,7 @@ class Engine:
         for key in sorted(self.scopes):
             scope = self.scopes[key]
             record = self.bank.scopes.array[scope.slot]
-            moment = Moment(int(record["calls"]), "", int(record["time"]))
+            moment = CallPoint(int(record["calls"]), "", int(record["time"]))
             summaries.append(self.summaries.write(scope, moment, self.page_nats))
         return summaries
 
@@ -150,8 +150,8 @@ class Engine:
             for place in self.bank.places(scope.slot):
                 record = self.bank.record(scope.slot, place)
                 assert not math.isnan(float(record["log_notice"]))
-                assert (record["watcher"] >= 0) == (record["yardstick"] >= 0)
-                assert record["anchor"] < 0 or place in scope.anchors
+                assert (record["watcher"] >= 0) == (record["frozen"] >= 0)
+                assert record["retained"] < 0 or place in scope.retained
                 events = self.bank.category_events[scope.slot, place.column] if place.kind == "categorical" else 0
                 assert place.kind != "categorical" or record["events"] in (0, events)
         assert self.bank.scopes.used == len(self.scopes)
@@ -239,7 +239,7 @@ class Engine:
     def _add_scope(self, key: str, first: Observation, time: int) -> Scope:
         slot = self.bank.add_scope()
         scope = self.scopes[key] = Scope(key, slot, first.id, time=time, summary_time=time + self._summary_ms)
-        self._set_looks(scope)
+        self._schedule_checks(scope)
         return scope
 
     def _run(self, entries: list[Entry]) -> list[Output]:
@@ -268,8 +268,8 @@ class Engine:
         entry = encoded.entries[e]
         scope = entry.scope
         moment = self._moment(scope, entry)
-        told = self.bank.told(scope.slot)
-        steps = self.incidents.decide(scope, told, encoded.alarms.get(e, []), moment)
+        reported = self.bank.reported(scope.slot)
+        steps = self.incidents.decide(scope, reported, encoded.alarms.get(e, []), moment)
         recent = [*scope.recent, *self._newest(encoded, e)][-RECENT_IDS:] if steps else []
         for step in steps:
             yield Output(entry.position, self._tell(scope, step, moment, recent))
@@ -277,31 +277,31 @@ class Engine:
         if moment.time >= scope.summary_time and enough:
             yield Output(entry.position, self.summaries.write(scope, moment, self.page_nats))
             scope.summary_time = moment.time - moment.time % self._summary_ms + self._summary_ms
-        self._set_looks(scope)
+        self._schedule_checks(scope)
 
-    def _moment(self, scope: Scope, entry: Entry) -> Moment:
+    def _moment(self, scope: Scope, entry: Entry) -> CallPoint:
         record = self.bank.scopes.array[scope.slot]
         if entry.observation is not None:
             call_id = entry.observation.id
         else:
             call_id = entry.score.call_id if entry.score is not None else ""
-        return Moment(int(record["calls"]), call_id, int(record["time"]))
+        return CallPoint(int(record["calls"]), call_id, int(record["time"]))
 
-    def _tell(self, scope: Scope, step: Step, moment: Moment, recent: Sequence[RecentId]) -> Alert:
+    def _tell(self, scope: Scope, step: Transition, moment: CallPoint, recent: Sequence[RecentId]) -> Alert:
         alert = self._writer.write(scope, step, moment, recent)
         if step.status == "resolve":
             scope.closed = [*scope.closed, step.incident][-MAX_CLOSED:]
         return alert
 
-    def _set_looks(self, scope: Scope) -> None:
+    def _schedule_checks(self, scope: Scope) -> None:
         """Tell the kernel when to stop for this scope next."""
         record = self.bank.scopes.array[scope.slot]
         incident = scope.incident
         accepted = self.incidents.accepted_time(incident) if incident is not None else NEVER
-        record["look_calls"] = incident.next_look if incident is not None else NEVER
-        record["look_time"] = scope.summary_time
-        record["look_after"] = scope.summary_calls + SUMMARY_CALLS
-        record["look_latest"] = min(self._latest(scope), accepted)
+        record["next_check_call"] = incident.next_check_call if incident is not None else NEVER
+        record["summary_check_time"] = scope.summary_time
+        record["summary_check_call"] = scope.summary_calls + SUMMARY_CALLS
+        record["latest_check_time"] = min(self._latest(scope), accepted)
 
     def _latest(self, scope: Scope) -> int:
         """Scope time at which a summary waits no longer for calls."""
@@ -337,12 +337,12 @@ class Engine:
             scope.applied = position
             record = self.bank.scopes.array[scope.slot]
             last = scope.recent[-1].call_id if scope.recent else scope.first_call
-            moment = Moment(int(record["calls"]), last, int(record["time"]))
+            moment = CallPoint(int(record["calls"]), last, int(record["time"]))
             outputs += [Output(position, alert) for alert in self._apply(scope, control, moment)]
-            self._set_looks(scope)
+            self._schedule_checks(scope)
         return outputs
 
-    def _apply(self, scope: Scope, control: Control, moment: Moment) -> list[Alert]:
+    def _apply(self, scope: Scope, control: Control, moment: CallPoint) -> list[Alert]:
         if isinstance(control, Deploy):
             deploy = Announced(epoch_ms(control.time), moment.sequence, control.what, control.version)
             scope.deploys = [*scope.deploys, deploy][-MAX_DEPLOYS:]

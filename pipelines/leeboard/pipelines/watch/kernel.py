@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.budget import notice_nats
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
-from leeboard.detectors.core.lifecycle import QUIET, told
+from leeboard.detectors.core.lifecycle import QUIET, report
 from leeboard.detectors.core.special import uniform
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric import season
@@ -83,7 +83,7 @@ def watch_number(
     scope: Record,
     rows: Arena,
     i: int,
-    yardsticks: Arena,
+    frozen: Arena,
     y: float,
     event: np.uint64,
     salt: np.uint64,
@@ -95,7 +95,7 @@ def watch_number(
     `nats`: how much higher than the scope's level the signal must reach.
     """
     u, v = uniform(event, salt, 1), uniform(event, salt, 2)
-    return told(rows[i], numeric.observe(rows, i, yardsticks, y, u, v, scope["notice_nats"] + nats, bets))
+    return report(rows[i], numeric.observe(rows, i, frozen, y, u, v, scope["notice_nats"] + nats, bets))
 
 
 @kernel
@@ -103,7 +103,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
     """Entry e through the numeric signals that it measures; the codes of what it led to."""
     # Numba copies a tuple of arrays at every call: what is called per signal gets the few arrays that it needs
     slot, event, numbers = batch.slots[e], batch.hashes[e], batch.numbers[e]
-    scope, rows, yardsticks = state.scopes[slot], state.numeric, state.yardsticks
+    scope, rows, frozen = state.scopes[slot], state.numeric, state.frozen
     minute = (batch.times[e] // MS_A_MINUTE + EPOCH_MINUTE) % season.MINUTES_A_WEEK
     known, features, gain = scratch.covariates, scratch.features, scratch.gain
     codes = QUIET
@@ -119,7 +119,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
         y = numeric.prepare(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
         r = state.regression_rows[slot, s]
         if r >= 0:
-            hold = row["yardstick"] >= 0
+            hold = row["frozen"] >= 0
             if columns.given[s]:
                 for c in range(season.COVARIATES):
                     known[c] = math.log1p(np.float64(batch.tokens[e, c]))
@@ -128,7 +128,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
                 y, moved = season.adjust(state.clocks[r], y, minute, known, hold, features, gain)
             if moved:
                 numeric.restart_references(row)
-        codes |= watch_number(scope, rows, i, yardsticks, y, event, salt, nats, scratch.bets)
+        codes |= watch_number(scope, rows, i, frozen, y, event, salt, nats, scratch.bets)
     return codes
 
 
@@ -137,7 +137,7 @@ def watch_share(
     scope: Record,
     rows: Arena,
     i: int,
-    yardsticks: Arena,
+    frozen: Arena,
     hit: bool,
     u: float,
     nats: float,
@@ -148,14 +148,14 @@ def watch_share(
     row = rows[i]
     notice = scope["notice_nats"] + nats
     categorical.set_share_levels(row, notice, page_nats + nats)
-    return told(row, categorical.observe_share(rows, i, yardsticks, hit, u, notice, bets))
+    return report(row, categorical.observe_share(rows, i, frozen, hit, u, notice, bets))
 
 
 @kernel
 def watch_binaries(state: State, batch: Batch, columns: Columns, e: int, scratch: Scratch) -> int:
     """Entry e through the yes/no signals that it measures; the codes of what it led to."""
     slot, event, said = batch.slots[e], batch.hashes[e], batch.binaries[e]
-    scope, rows, yardsticks = state.scopes[slot], state.shares, state.share_yardsticks
+    scope, rows, frozen = state.scopes[slot], state.shares, state.frozen_shares
     events = state.binary_events[slot]
     codes = QUIET
     for s in range(said.size):
@@ -167,7 +167,7 @@ def watch_binaries(state: State, batch: Batch, columns: Columns, e: int, scratch
         nats = signal_nats(scope, channel, weight, columns.channel_weights[channel], events[s] == 1)
         if i >= 0:  # it has not always said the same
             u = uniform(event, columns.binary_salts[s], 0)
-            codes |= watch_share(scope, rows, i, yardsticks, said[s] == 1, u, nats, columns.page_nats, scratch.bets)
+            codes |= watch_share(scope, rows, i, frozen, said[s] == 1, u, nats, columns.page_nats, scratch.bets)
     return codes
 
 
@@ -176,7 +176,7 @@ def watch_categories(
     scope: Record,
     rows: Arena,
     places: npt.NDArray[np.int32],
-    yardsticks: Arena,
+    frozen: Arena,
     code: int,
     events: int,
     u: float,
@@ -200,12 +200,12 @@ def watch_categories(
         i = places[k]
         if i < 0:
             continue
-        if rows[i]["stakes"]["nats_notice"] == 0.0:
+        if rows[i]["wealth"]["nats_notice"] == 0.0:
             if code == k:  # first seen: counted, not bet on
                 categorical.open_share(rows[i], events, False, scope["notice_nats"] + nats, page_nats + nats)
                 categorical.count_share(rows[i], True)
             continue
-        codes |= watch_share(scope, rows, i, yardsticks, code == k, u, nats, page_nats, bets)
+        codes |= watch_share(scope, rows, i, frozen, code == k, u, nats, page_nats, bets)
     return codes
 
 
@@ -213,7 +213,7 @@ def watch_categories(
 def watch_labels(state: State, batch: Batch, columns: Columns, e: int, scratch: Scratch) -> int:
     """Entry e through the categorical signals that it measures; the codes of what it led to."""
     slot, event, shown = batch.slots[e], batch.hashes[e], batch.codes[e]
-    scope, rows, yardsticks = state.scopes[slot], state.shares, state.share_yardsticks
+    scope, rows, frozen = state.scopes[slot], state.shares, state.frozen_shares
     events, places = state.category_events[slot], state.category_rows[slot]
     codes = QUIET
     for s in range(shown.size):
@@ -225,7 +225,7 @@ def watch_labels(state: State, batch: Batch, columns: Columns, e: int, scratch: 
         if s >= FIXED_CATEGORICAL:
             salt = batch.salts[e, MAX_SCORES + s - FIXED_CATEGORICAL]
         u, page = uniform(event, salt, 0), columns.page_nats
-        codes |= watch_categories(scope, rows, places[s], yardsticks, shown[s], events[s], u, nats, page, scratch.bets)
+        codes |= watch_categories(scope, rows, places[s], frozen, shown[s], events[s], u, nats, page, scratch.bets)
         events[s] += 1
     return codes
 
@@ -290,8 +290,8 @@ def watch_entry(state: State, batch: Batch, columns: Columns, e: int, scratch: S
         codes |= watch_texts(scope, slot, state.texts, batch.texts, columns.texts, e, event, most, scratch.texts)
     if batch.is_call[e]:
         remember(state, batch, e)
-    due = scope["calls"] >= scope["look_calls"] or scope["time"] >= scope["look_latest"]
-    due = due or (scope["time"] >= scope["look_time"] and scope["calls"] >= scope["look_after"])
+    due = scope["calls"] >= scope["next_check_call"] or scope["time"] >= scope["latest_check_time"]
+    due = due or (scope["time"] >= scope["summary_check_time"] and scope["calls"] >= scope["summary_check_call"])
     return codes != QUIET or due or batch.alarms[e]
 
 

@@ -11,8 +11,8 @@ from leeboard.detectors.vector import features as vector_features
 from leeboard.pipelines.signals import Signal
 from leeboard.schemas import SignalSummary, Summary
 
-from .families.bank import Bank, Place
-from .incidents.lifecycle import Incidents, Moment
+from .families.bank import Bank, DetectorKey
+from .incidents.lifecycle import CallPoint, Incidents
 from .incidents.rounding import rounded
 from .state.scope import Scope
 from .texts.signals import DIRECTIONS, SIGNALS
@@ -34,9 +34,9 @@ class Summaries:
         self._bank = bank
         self._incidents = incidents
 
-    def write(self, scope: Scope, moment: Moment, page_nats: float) -> Summary:
+    def write(self, scope: Scope, moment: CallPoint, page_nats: float) -> Summary:
         """The summary of a scope at this moment; counting of calls and first-seen values starts again."""
-        shares: dict[int, list[Place]] = {}
+        shares: dict[int, list[DetectorKey]] = {}
         signals: list[SignalSummary] = []
         for place in self._bank.places(scope.slot):
             if place.kind == "categorical":
@@ -71,14 +71,14 @@ class Summaries:
         repeated = int(self._bank.scopes.array[scope.slot]["repeated"])
         return {**scope.counts, "duplicate_id": repeated} if repeated else dict(scope.counts)
 
-    def _common(self, scope: Scope, place: Place, events: float) -> dict[str, object]:
+    def _common(self, scope: Scope, place: DetectorKey, events: float) -> dict[str, object]:
         status = "learning" if events < BASELINE_NEEDED else "watching"
         if self._bank.is_open(scope.slot, place):
             status = "open"
         level = self._bank.level_nats(scope.slot, place) / math.log(10.0)
         return {"status": status, "n": int(events), "log10_level": rounded(max(level, LOWEST))}
 
-    def visible_effect(self, scope: Scope, place: Place, signal: Signal) -> float | None:
+    def visible_effect(self, scope: Scope, place: DetectorKey, signal: Signal) -> float | None:
         """Smallest lasting effect that a detector can show at its scope's notice level; None while it can show none."""
         nats = float(self._bank.scopes.array[scope.slot]["notice_nats"]) + self._bank.nats(scope.slot, place)
         shift = self._bank.visible(scope.slot, place, nats)
@@ -91,7 +91,7 @@ class Summaries:
             return rounded(shift / sd) if sd > 0 else None
         return rounded(shift) if place.kind == "numeric" or shift <= 1.0 else None
 
-    def _numeric(self, scope: Scope, place: Place) -> SignalSummary:
+    def _numeric(self, scope: Scope, place: DetectorKey) -> SignalSummary:
         signal = self._incidents.signal_of(scope, place)
         record = self._bank.record(scope.slot, place)
         kept = min(int(record["events"]), RECENT_VALUES)
@@ -115,7 +115,7 @@ class Summaries:
             **self._common(scope, place, float(record["reference"]["seen"])),  # type: ignore[arg-type]
         )
 
-    def _text(self, scope: Scope, place: Place) -> SignalSummary:
+    def _text(self, scope: Scope, place: DetectorKey) -> SignalSummary:
         signal = self._incidents.signal_of(scope, place)
         events = int(self._bank.record(scope.slot, place)["events"])
         common = self._common(scope, place, events)
@@ -123,7 +123,7 @@ class Summaries:
             common["status"] = "learning"
         return SignalSummary(name=signal.name, channel=signal.channel, unit="sd", **common)  # type: ignore[arg-type]
 
-    def _binary(self, scope: Scope, place: Place) -> SignalSummary:
+    def _binary(self, scope: Scope, place: DetectorKey) -> SignalSummary:
         signal = self._incidents.signal_of(scope, place)
         record = self._bank.record(scope.slot, place)
         return SignalSummary(
@@ -140,7 +140,7 @@ class Summaries:
         bank, slot = self._bank, scope.slot
         found = []
         for column in np.flatnonzero((bank.binary_events[slot] > 0) & (bank.binary_rows[slot] < 0)).tolist():
-            signal = self._incidents.signal_of(scope, Place("binary", column))
+            signal = self._incidents.signal_of(scope, DetectorKey("binary", column))
             share = float(bank.binary_first[slot, column])
             found.append(_still(signal, int(bank.binary_events[slot, column]), share=share))
         for place, name in scope.names.items():
@@ -149,7 +149,7 @@ class Summaries:
                 found.append(_still(self._incidents.signal_of(scope, place), events, shares={name: 1.0}))
         return found
 
-    def _categorical(self, scope: Scope, places: list[Place]) -> SignalSummary:
+    def _categorical(self, scope: Scope, places: list[DetectorKey]) -> SignalSummary:
         signal = self._incidents.signal_of(scope, places[0])
         records = [self._bank.record(scope.slot, place) for place in places]
         common = [self._common(scope, p, float(r["hits"] + r["misses"])) for p, r in zip(places, records, strict=True)]

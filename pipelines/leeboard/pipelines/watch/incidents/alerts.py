@@ -28,7 +28,7 @@ from leeboard.schemas.alert import Resolution
 from msgspec import structs
 
 from .attribution import moved_labels, verdict
-from .lifecycle import Incidents, Moment, Step
+from .lifecycle import CallPoint, Incidents, Transition
 from .rounding import rounded
 
 #: signals and examples of an alert; of the examples, those that show what moved in texts
@@ -50,7 +50,7 @@ class AlertWriter:
         self._version = version
         self._numerics = numerics
 
-    def write(self, scope: Scope, step: Step, moment: Moment, recent: Sequence[RecentId]) -> Alert:
+    def write(self, scope: Scope, step: Transition, moment: CallPoint, recent: Sequence[RecentId]) -> Alert:
         """The alert for a step; notes in the incident what was told."""
         incident = step.incident
         if step.status == "resolve" and incident.last is not None:
@@ -92,16 +92,16 @@ class AlertWriter:
         incident.passed_floor |= passed
         incident.milestone = self._incidents.milestone(level)
         for shift in incident.shifts:
-            shift.told_effect = self._incidents.effect_of(scope, shift)
+            shift.reported_effect = self._incidents.effect_of(scope, shift)
         incident.last = alert
         return alert
 
-    def confirm(self, scope: Scope, incident: Incident, moment: Moment) -> Alert:
+    def confirm(self, scope: Scope, incident: Incident, moment: CallPoint) -> Alert:
         """The update that tells the gate what a person said of a page."""
         return self._repeat(scope, incident, moment, "update", None)
 
     def _repeat(
-        self, scope: Scope, incident: Incident, moment: Moment, status: Status, resolution: Resolution | None
+        self, scope: Scope, incident: Incident, moment: CallPoint, status: Status, resolution: Resolution | None
     ) -> Alert:
         """The newest alert of an incident again, with another status."""
         assert incident.last is not None
@@ -151,7 +151,7 @@ class AlertWriter:
                 n_after=found.n_after,
             )
         effect = self._bank.effect(scope.slot, shift.place)
-        sd = self._bank.yardstick_sd(scope.slot, shift.place) if signal.measure == "sd" else 1.0
+        sd = self._bank.frozen_sd(scope.slot, shift.place) if signal.measure == "sd" else 1.0
         scale = 1.0 / sd if sd > 0 else 1.0
         before, after = effect.before, effect.after
         if signal.unit == "ratio":
@@ -179,7 +179,7 @@ class AlertWriter:
         )
 
     def _labels(
-        self, scope: Scope, incident: Incident, moment: Moment
+        self, scope: Scope, incident: Incident, moment: CallPoint
     ) -> tuple[list[LabelShift], dict[str, dict[str, float]], int]:
         after, calls = label_shares(self._bank, scope, incident.change.estimate, moment.sequence)
         moved = moved_labels(incident.before, incident.before_calls, after, calls)
@@ -191,7 +191,7 @@ class AlertWriter:
         ]
         return told, after, calls
 
-    def _change(self, incident: Incident, moment: Moment) -> Change:
+    def _change(self, incident: Incident, moment: CallPoint) -> Change:
         return Change(
             estimate=incident.change_time.estimate,
             earliest=incident.change_time.earliest,
@@ -199,7 +199,9 @@ class AlertWriter:
             calls_since=max(moment.sequence - incident.change.estimate + 1, 0),
         )
 
-    def _examples(self, scope: Scope, incident: Incident, moment: Moment, recent: Sequence[RecentId]) -> list[Example]:
+    def _examples(
+        self, scope: Scope, incident: Incident, moment: CallPoint, recent: Sequence[RecentId]
+    ) -> list[Example]:
         """The call at which the evidence was enough, the first changed call, those that show it, the newest ones."""
         known = {item.sequence: item for item in recent}
         wanted = [
@@ -221,7 +223,7 @@ class AlertWriter:
             examples[incident.opened_sequence] = Example(call_id=incident.opened_call, why=wanted[0][1])
         return list(examples.values())[:MAX_EXAMPLES]
 
-    def _evidence(self, scope: Scope, incident: Incident, moment: Moment) -> AlertEvidence:
+    def _evidence(self, scope: Scope, incident: Incident, moment: CallPoint) -> AlertEvidence:
         return AlertEvidence(
             engine_version=self._version,
             numerics=self._numerics,

@@ -4,7 +4,7 @@ import math
 
 from leeboard.detectors.core.budget import SEVERE_CALLS, SEVERE_NATS
 from leeboard.pipelines.signals import Signal, Signals
-from leeboard.pipelines.watch.families.bank import Bank, Place
+from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
 from leeboard.pipelines.watch.state.scope import Incident, Scope, Shift
 from leeboard.schemas import NO_ERROR
 from leeboard.schemas.alert import Severity
@@ -23,7 +23,7 @@ class Levels:
         self._signals = signals
         self._page_nats = page_nats
 
-    def signal_of(self, scope: Scope, place: Place) -> Signal:
+    def signal_of(self, scope: Scope, place: DetectorKey) -> Signal:
         """What stands at a place: a configured signal, or one of the scope's own scores."""
         if place.kind == "numeric":
             known: tuple[Signal, ...] = self._signals.numeric
@@ -49,7 +49,7 @@ class Levels:
             return shift.evidence.effect
         effect = self._bank.effect(scope.slot, shift.place).effect
         if self.signal_of(scope, shift.place).measure == "sd":
-            sd = self._bank.yardstick_sd(scope.slot, shift.place)
+            sd = self._bank.frozen_sd(scope.slot, shift.place)
             return effect / sd if sd > 0 else 0.0
         return effect
 

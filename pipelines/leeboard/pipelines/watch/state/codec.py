@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from leeboard.detectors.core.jit import Record
 from leeboard.detectors.river import RiverDetector
-from leeboard.pipelines.watch.families.bank import Bank, Place
+from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
 from leeboard.pipelines.watch.texts.codec import put_texts, text_parts
 from msgspec import Struct
 
@@ -51,8 +51,8 @@ class ScopePart(Struct, array_like=True):
     categorical_scores: dict[str, int]
     recent: list[RecentId]
     counts: dict[str, int]
-    names: list[tuple[Place, str]]
-    anchors: list[tuple[Place, int]]
+    names: list[tuple[DetectorKey, str]]
+    retained: list[tuple[DetectorKey, int]]
     incident: Incident | None
     closed: list[Incident]
     deploys: list[Announced]
@@ -73,11 +73,11 @@ class ScopePart(Struct, array_like=True):
 class DetectorPart(Struct, array_like=True):
     """One detector: its row, and the rows that it points to."""
 
-    place: Place
+    place: DetectorKey
     row: bytes
     regression: bytes | None
     watcher: bytes | None
-    yardstick: bytes | None
+    frozen: bytes | None
 
 
 class DetectorsPart(Struct, array_like=True):
@@ -171,7 +171,7 @@ def _scope_part(bank: Bank, scope: Scope, fingerprint: str) -> ScopePart:
         list(scope.recent),
         scope.counts,
         list(scope.names.items()),
-        list(scope.anchors.items()),
+        list(scope.retained.items()),
         scope.incident,
         scope.closed,
         scope.deploys,
@@ -204,7 +204,7 @@ def _scope(part: ScopePart, slot: int) -> Scope:
         setattr(scope, name, getattr(part, name))
     scope.recent.extend(part.recent[-RECENT_IDS:])
     scope.names = dict(part.names)
-    scope.anchors = dict(part.anchors)
+    scope.retained = dict(part.retained)
     for name, state in part.river.items():
         scope.river[name] = RiverDetector.from_snapshot(state)
     return scope
@@ -215,39 +215,39 @@ def _key(key: Any) -> Any:
     return tuple(_key(item) for item in key) if isinstance(key, list) else key
 
 
-def _detector_part(bank: Bank, slot: int, place: Place) -> DetectorPart:
-    rows, yardsticks = bank.arenas(place)
+def _detector_part(bank: Bank, slot: int, place: DetectorKey) -> DetectorPart:
+    rows, frozen = bank.arenas(place)
     record = bank.record(slot, place)
     regressions, r = bank.regression(slot, place)
-    k = max(int(record["yardstick"]), int(record["anchor"]))
+    k = max(int(record["frozen"]), int(record["retained"]))
     return DetectorPart(
         place,
         detector_bytes(rows.array, bank.row(slot, place)),
         record_bytes(regressions.array, r) if r >= 0 else None,
         detector_bytes(rows.array, int(record["watcher"])) if record["watcher"] >= 0 else None,
-        record_bytes(yardsticks.array, k) if k >= 0 else None,
+        record_bytes(frozen.array, k) if k >= 0 else None,
     )
 
 
 def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     """Make a detector again; what it points to gets other row numbers."""
     bank.add(slot, part.place)
-    rows, yardsticks = bank.arenas(part.place)
+    rows, frozen = bank.arenas(part.place)
     regressions, r = bank.regression(slot, part.place)
     # everything is read before anything is written: row numbers of another engine must never stand in a row of ours
     row = record_of(part.row, rows.array.dtype)
     if part.regression is not None:
         regressions.array[r] = record_of(part.regression, regressions.array.dtype)
     watcher = record_of(part.watcher, rows.array.dtype) if part.watcher is not None else None
-    yardstick = record_of(part.yardstick, yardsticks.array.dtype) if part.yardstick is not None else None
-    if (row["watcher"] >= 0) != (watcher is not None) or (row["yardstick"] >= 0 and watcher is None):
+    reference = record_of(part.frozen, frozen.array.dtype) if part.frozen is not None else None
+    if (row["watcher"] >= 0) != (watcher is not None) or (row["frozen"] >= 0 and watcher is None):
         raise ValueError("a watcher without its change")
-    if (max(row["yardstick"], row["anchor"]) >= 0) != (yardstick is not None):
+    if (max(row["frozen"], row["retained"]) >= 0) != (reference is not None):
         raise ValueError("a yardstick without its change")
     i, k, j = bank.row(slot, part.place), -1, -1
-    if yardstick is not None:
-        k = yardsticks.take()
-        yardsticks.array[k] = yardstick
+    if reference is not None:
+        k = frozen.take()
+        frozen.array[k] = reference
     if watcher is not None:
         j = rows.take()
         rows.array[j] = watcher
@@ -256,8 +256,8 @@ def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     _point(rows.array[i], row, j, k)
 
 
-def _point(record: Record, old: Record, watcher: int, yardstick: int) -> None:
-    """Let a row point to its watcher and yardstick as they are numbered here, where it pointed to some."""
+def _point(record: Record, old: Record, watcher: int, frozen: int) -> None:
+    """Let a row point to its watcher and frozen reference as they are numbered here, where it pointed to some."""
     record["watcher"] = watcher
-    for name in ("yardstick", "anchor"):
-        record[name] = yardstick if old[name] >= 0 else -1
+    for name in ("frozen", "retained"):
+        record[name] = frozen if old[name] >= 0 else -1

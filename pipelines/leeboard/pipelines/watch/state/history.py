@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.jit import Arena
 from leeboard.pipelines.signals import NUMERIC
-from leeboard.pipelines.watch.families.bank import Bank, Place
+from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
 from leeboard.pipelines.watch.texts.rows import (
     INPUT_FEATURES,
     INPUT_STYLE,
@@ -54,7 +54,7 @@ def time_of(bank: Bank, slot: int, call: int) -> int:
     return int(scope["first"]) + 1000 * int(rows["time"][0])
 
 
-def measured(bank: Bank, slot: int, place: Place) -> npt.NDArray[np.bool_]:
+def measured(bank: Bank, slot: int, place: DetectorKey) -> npt.NDArray[np.bool_]:
     """For every call in the ring, oldest first: did it measure the signal? All did where the ring cannot tell."""
     rows = read_ring(bank, slot, 1, int(bank.scopes.array[slot]["calls"]))
     if place.kind == "numeric" and place.column < len(NUMERIC):
@@ -67,7 +67,7 @@ def measured(bank: Bank, slot: int, place: Place) -> npt.NDArray[np.bool_]:
     return np.ones(len(rows), np.bool_)
 
 
-def to_calls(bank: Bank, scope: Scope, place: Place, ago: tuple[int, int, int]) -> Interval:
+def to_calls(bank: Bank, scope: Scope, place: DetectorKey, ago: tuple[int, int, int]) -> Interval:
     """A change time in events of a signal (estimate, earliest, latest: events before the newest) as call numbers."""
     calls = int(bank.scopes.array[scope.slot]["calls"])
     which = np.flatnonzero(measured(bank, scope.slot, place))[::-1]
@@ -82,7 +82,7 @@ def to_calls(bank: Bank, scope: Scope, place: Place, ago: tuple[int, int, int]) 
     return Interval(numbers[0], min(numbers[0], numbers[1]), max(numbers[0], numbers[2]))
 
 
-def counted_since(bank: Bank, slot: int, place: Place, call: int) -> int:
+def counted_since(bank: Bank, slot: int, place: DetectorKey, call: int) -> int:
     """Texts that were counted (features and style) from a call on, on the side that a text signal looks at."""
     bits = INPUT_FEATURES | INPUT_STYLE if place.column in (INPUT_PARTS, CONTENT) else OUTPUT_FEATURES | OUTPUT_STYLE
     rows = read_ring(bank, slot, call, int(bank.scopes.array[slot]["calls"]))

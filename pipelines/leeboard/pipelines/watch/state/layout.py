@@ -10,10 +10,10 @@ from leeboard.detectors.numeric import season
 from leeboard.pipelines.signals import CATEGORICAL, CHANNELS, NUMERIC, Signals
 from leeboard.pipelines.watch.texts.kernel import (
     TextConstants,
-    TextSpace,
     TextState,
+    TextWorkspace,
     make_text_constants,
-    make_text_space,
+    make_text_workspace,
 )
 from leeboard.pipelines.watch.texts.rows import TextBatch
 
@@ -48,10 +48,10 @@ SCOPE = np.dtype(
         ("day_calls", "i4", WEEK_DAYS),  # ring over days
         ("measured", "f8", len(CHANNELS)),  # sum of the weights of the signals that were ever measured
         ("channel_nats", "f8", len(CHANNELS)),  # log of the channel's budget divided among them
-        ("look_calls", "i8"),  # call number and scope time at which Python wants to look
-        ("look_time", "i8"),
-        ("look_after", "i8"),  # look_time waits for this call, but not beyond look_latest
-        ("look_latest", "i8"),
+        ("next_check_call", "i8"),  # call number and scope time at which Python wants to look
+        ("summary_check_time", "i8"),
+        ("summary_check_call", "i8"),  # look_time waits for this call, but not beyond look_latest
+        ("latest_check_time", "i8"),
         ("ids", "i8"),  # id hashes remembered so far
         ("repeated", "i8"),  # calls whose id was among them
     ],
@@ -74,11 +74,11 @@ class State(NamedTuple):
 
     scopes: Arena
     numeric: Arena
-    yardsticks: Arena
+    frozen: Arena
     clocks: Arena
     givens: Arena
     shares: Arena
-    share_yardsticks: Arena
+    frozen_shares: Arena
     ring: Arena  # (chunks, CHUNK)
     ids: npt.NDArray[np.uint64]  # (chunks, ID_CHUNK)
     numeric_rows: npt.NDArray[np.int32]  # (scopes, numeric columns)
@@ -141,13 +141,13 @@ class Scratch(NamedTuple):
     features: Floats
     gain: Floats
     covariates: Floats32
-    texts: TextSpace
+    texts: TextWorkspace
 
 
 def make_scratch() -> Scratch:
     """Scratch space for one thread."""
     features, gain = np.zeros((2, season.FEATURES))
-    return Scratch(np.zeros(BETS), features, gain, np.zeros(season.COVARIATES, np.float32), make_text_space())
+    return Scratch(np.zeros(BETS), features, gain, np.zeros(season.COVARIATES, np.float32), make_text_workspace())
 
 
 def make_columns(signals: Signals, page_nats: float, notices_per_week: float) -> Columns:

@@ -27,7 +27,7 @@ def record_bytes(rows: Arena, i: int) -> bytes:
 def detector_bytes(rows: Arena, i: int) -> bytes:
     """One detector; row numbers that it points to mean nothing elsewhere: 0 stands for "has one"."""
     row = (rows[i : i + 1].view(np.uint8) & _fields(rows.dtype)).view(rows.dtype)
-    for name in ("watcher", "yardstick", "anchor"):
+    for name in ("watcher", "frozen", "retained"):
         row[name] = np.minimum(row[name], 0)
     return row.tobytes()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from leeboard.detectors import Evidence
 from leeboard.detectors.river import RiverDetector
-from leeboard.pipelines.watch.families.bank import Place
+from leeboard.pipelines.watch.families.bank import DetectorKey
 from leeboard.schemas import Alert, scope_parts
 from leeboard.schemas.alert import Severity
 from msgspec import Struct
@@ -71,7 +71,7 @@ class Interval(Struct, array_like=True, frozen=True):
 class Shift(Struct):
     """One signal inside an incident."""
 
-    place: Place
+    place: DetectorKey
     name: str
     category: str | None
     change: Interval
@@ -80,7 +80,7 @@ class Shift(Struct):
     #: the same in calls of the signal
     signal_nats: float
     #: effect when it was last told
-    told_effect: float
+    reported_effect: float
     detector: str
     #: taken over from the incident that this one superseded, where its level was this
     carried_nats: float | None = None
@@ -112,7 +112,7 @@ class Incident(Struct):
     #: highest milestone told: whole nats above the page level, -1 below it
     milestone: int = -1
     #: number of calls after the change at which the next look is due
-    next_look: int = 0
+    next_check_call: int = 0
     #: some effect has been beyond its floor
     passed_floor: bool = False
     #: only what gives context moved so far (see signals.CONTEXT)
@@ -142,9 +142,9 @@ class Scope:
     recent: deque[RecentId] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     counts: dict[str, int] = field(default_factory=dict)
     #: names of the categories that have a detector
-    names: dict[Place, str] = field(default_factory=dict)
-    #: scope time since which a detector keeps the yardstick of a change that was too small to matter
-    anchors: dict[Place, int] = field(default_factory=dict)
+    names: dict[DetectorKey, str] = field(default_factory=dict)
+    #: scope time since which a detector keeps the frozen reference of a change that was too small to matter
+    retained: dict[DetectorKey, int] = field(default_factory=dict)
     incident: Incident | None = None
     closed: list[Incident] = field(default_factory=list)
     deploys: list[Announced] = field(default_factory=list)

@@ -19,7 +19,7 @@ from .layout import CATEGORIES, CHUNK, ID_CHUNK, RING_ROW, SCOPE, State, make_co
 ID_CHUNKS = 8
 
 
-class Place(NamedTuple):
+class DetectorKey(NamedTuple):
     """Where a detector stands in its scope."""
 
     kind: Kind
@@ -35,11 +35,11 @@ class Tables:
         self.signals = signals
         self.scopes = Rows(SCOPE)
         self.numeric = Rows(numeric.NUMERIC, begin=_begin_number)
-        self.yardsticks = Rows(numeric.YARDSTICK)
+        self.frozen = Rows(numeric.FROZEN_NUMERIC)
         self.clocks = Rows(season.regression_dtype(0), begin=season.open_regression)
         self.givens = Rows(season.regression_dtype(season.COVARIATES), begin=season.open_regression)
         self.shares = Rows(categorical.SHARE)
-        self.share_yardsticks = Rows(categorical.SHARE_YARDSTICK)
+        self.frozen_shares = Rows(categorical.FROZEN_SHARE)
         self.ring = Rows(RING_ROW, (CHUNK,))
         self.ids = Rows(np.dtype(np.uint64), (ID_CHUNK,))
         self.ring_size = ring_calls
@@ -69,11 +69,11 @@ class Tables:
         return State(
             self.scopes.array,
             self.numeric.array,
-            self.yardsticks.array,
+            self.frozen.array,
             self.clocks.array,
             self.givens.array,
             self.shares.array,
-            self.share_yardsticks.array,
+            self.frozen_shares.array,
             self.ring.array,
             self.ids.array,
             self.numeric_rows,
@@ -122,7 +122,7 @@ class Tables:
                 if chunks[slot, k] < 0:
                     chunks[slot, k] = rows.take()
 
-    def add(self, slot: int, place: Place) -> None:
+    def add(self, slot: int, place: DetectorKey) -> None:
         """Make a detector for a signal that is measured for the first time (or a category seen for the first time)."""
         if place.kind == "text":
             self.texts.add(slot, place.column)
@@ -139,35 +139,35 @@ class Tables:
         else:
             self.category_rows[slot, place.column, place.category] = i = self.shares.take()
             # the kernel opens it with the call that shows the category, which may turn out to be a repeated one
-            for name in ("watcher", "yardstick", "anchor"):
+            for name in ("watcher", "frozen", "retained"):
                 self.shares.array[i][name] = -1
 
     def add_text(self, slot: int, column: int) -> None:
         """Make a text detector, and give it its part of the channel's budget."""
-        self.add(slot, Place("text", column))
+        self.add(slot, DetectorKey("text", column))
         channel = self.columns.texts.channels[column]
         weights = self.columns.texts.weights[column], self.columns.channel_weights[channel]
         join_channel(self.scopes.array[slot], channel, *weights)
 
-    def add_first_category(self, slot: int, place: Place) -> None:
+    def add_first_category(self, slot: int, place: DetectorKey) -> None:
         """Make the detector of the category that a signal has always shown so far."""
         self.category_rows[slot, place.column, place.category] = i = self.shares.take()
         categorical.open_share(self.shares.array[i], self.category_events[slot, place.column], True, 1.0, 1.0)
 
-    def remove(self, slot: int, place: Place) -> None:
+    def remove(self, slot: int, place: DetectorKey) -> None:
         """Give the detector of a category back whose place another one takes."""
         self._release_change(slot, place)
         self._rows(place).give(self.row(slot, place))
         self.category_rows[slot, place.column, place.category] = -1
 
-    def places(self, slot: int) -> list[Place]:
+    def places(self, slot: int) -> list[DetectorKey]:
         """Every detector of a scope."""
-        places = [Place("numeric", int(c)) for c in np.flatnonzero(self.numeric_rows[slot] >= 0)]
-        places += [Place("binary", int(c)) for c in np.flatnonzero(self.binary_rows[slot] >= 0)]
-        places += [Place("categorical", int(c), int(k)) for c, k in np.argwhere(self.category_rows[slot] >= 0)]
-        return places + [Place("text", column) for column in self.texts.columns(slot)]
+        places = [DetectorKey("numeric", int(c)) for c in np.flatnonzero(self.numeric_rows[slot] >= 0)]
+        places += [DetectorKey("binary", int(c)) for c in np.flatnonzero(self.binary_rows[slot] >= 0)]
+        places += [DetectorKey("categorical", int(c), int(k)) for c, k in np.argwhere(self.category_rows[slot] >= 0)]
+        return places + [DetectorKey("text", column) for column in self.texts.columns(slot)]
 
-    def row(self, slot: int, place: Place) -> int:
+    def row(self, slot: int, place: DetectorKey) -> int:
         """Row number of a detector, -1 where there is none."""
         if place.kind == "numeric":
             return int(self.numeric_rows[slot, place.column])
@@ -177,21 +177,21 @@ class Tables:
             return self.texts.row(slot, place.column)
         return int(self.category_rows[slot, place.column, place.category])
 
-    def record(self, slot: int, place: Place) -> Record:
+    def record(self, slot: int, place: DetectorKey) -> Record:
         """The state of a detector."""
         return self._rows(place).array[self.row(slot, place)]
 
-    def told(self, slot: int) -> list[tuple[Place, int]]:
+    def reported(self, slot: int) -> list[tuple[DetectorKey, int]]:
         """Detectors whose newest value led to something, with its code; the codes are taken back."""
         numbers = self.numeric_rows[slot]
         shares = np.concatenate([self.binary_rows[slot], self.category_rows[slot].ravel()])
         if not (
             self.numeric.array["code"][numbers[numbers >= 0]].any()
             or self.shares.array["code"][shares[shares >= 0]].any()
-            or self.texts.told(slot)
+            or self.texts.reported(slot)
         ):
             return []
-        found: list[tuple[Place, int]] = []
+        found: list[tuple[DetectorKey, int]] = []
         for place in self.places(slot):
             record = self.record(slot, place)
             if record["code"] != lifecycle.QUIET:
@@ -199,45 +199,45 @@ class Tables:
                 record["code"] = lifecycle.QUIET
         return found
 
-    def is_open(self, slot: int, place: Place) -> bool:
+    def is_open(self, slot: int, place: DetectorKey) -> bool:
         """Has the detector an open change?"""
-        return self.row(slot, place) >= 0 and bool(self.record(slot, place)["yardstick"] >= 0)
+        return self.row(slot, place) >= 0 and bool(self.record(slot, place)["frozen"] >= 0)
 
-    def drop_anchor(self, slot: int, place: Place) -> None:
+    def drop_retained(self, slot: int, place: DetectorKey) -> None:
         """The next change of a detector is measured by its own past again."""
         record = self.record(slot, place)
-        if record["anchor"] >= 0:
-            self._yardsticks(place).give(int(record["anchor"]))
-            record["anchor"] = -1
+        if record["retained"] >= 0:
+            self._frozen(place).give(int(record["retained"]))
+            record["retained"] = -1
 
-    def arenas(self, place: Place) -> tuple[Rows, Rows]:
-        """Where the row of a detector lies, and where its yardstick."""
-        return self._rows(place), self._yardsticks(place)
+    def arenas(self, place: DetectorKey) -> tuple[Rows, Rows]:
+        """Where the row of a detector lies, and where its frozen reference."""
+        return self._rows(place), self._frozen(place)
 
-    def regression(self, slot: int, place: Place) -> tuple[Rows, int]:
+    def regression(self, slot: int, place: DetectorKey) -> tuple[Rows, int]:
         """Where the regression of a detector lies, and its row number there (-1: it has none)."""
         if place.kind != "numeric":
             return self.clocks, -1
         rows = self.givens if self.columns.given[place.column] else self.clocks
         return rows, int(self.regression_rows[slot, place.column])
 
-    def _rows(self, place: Place) -> Rows:
+    def _rows(self, place: DetectorKey) -> Rows:
         if place.kind == "text":
             return self.texts.rows(place.column)
         return self.numeric if place.kind == "numeric" else self.shares
 
-    def _yardsticks(self, place: Place) -> Rows:
+    def _frozen(self, place: DetectorKey) -> Rows:
         if place.kind == "text":
-            return self.texts.yardsticks(place.column)
-        return self.yardsticks if place.kind == "numeric" else self.share_yardsticks
+            return self.texts.frozen(place.column)
+        return self.frozen if place.kind == "numeric" else self.frozen_shares
 
-    def _release_change(self, slot: int, place: Place) -> None:
+    def _release_change(self, slot: int, place: DetectorKey) -> None:
         if self.is_open(slot, place):
             record = self.record(slot, place)
             self._rows(place).give(int(record["watcher"]))
-            self._yardsticks(place).give(int(record["yardstick"]))
+            self._frozen(place).give(int(record["frozen"]))
         else:
-            self.drop_anchor(slot, place)
+            self.drop_retained(slot, place)
 
 
 def _begin_number(row: Record) -> None:

@@ -9,7 +9,7 @@ from leeboard.pipelines.watch.state.scope import TextsSeen
 
 from .bank import TextBank
 from .rows import chunks_needed
-from .store_parts import put_space, space_parts, young_written
+from .store_parts import put_store, stored_parts, warm_up_written
 
 _SPACE = "space."
 
@@ -21,11 +21,11 @@ def text_parts(bank: TextBank, slot: int, after_call: int, level: int) -> dict[s
     text = bank.text(slot)
     after = after_call if int(text["restarted"]) <= after_call else 0
     parts = {"texts": record_bytes(bank.texts.array, int(bank.table[slot, 0]))}
-    for k, i in _young(bank, slot):
-        if young_written(bank.young.array[i]) > after:
+    for k, i in _warm_up(bank, slot):
+        if warm_up_written(bank.young.array[i]) > after:
             parts[f"young.{k}"] = record_bytes(bank.young.array, i)
     if bank.table[slot, 1] >= 0:
-        parts |= {_SPACE + name: part for name, part in space_parts(bank.space(slot), after).items()}
+        parts |= {_SPACE + name: part for name, part in stored_parts(bank.space(slot), after).items()}
     return {name: zlib.compress(part, level) for name, part in parts.items()}
 
 
@@ -38,15 +38,15 @@ def put_texts(bank: TextBank, slot: int, seen: TextsSeen, parts: Mapping[str, by
     bank.begin(slot, vectors=False)
     bank.texts.array[bank.table[slot, 0]] = text
     if max(seen.outputs, seen.inputs) >= FIT_EVENTS:
-        bank.add_space(slot)
+        bank.add_store(slot)
         names = [name for name in parts if name.startswith(_SPACE)]
-        put_space(bank.space(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
+        put_store(bank.space(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
     bank.expect(slot, 0, 0)
-    for k, i in _young(bank, slot):
+    for k, i in _warm_up(bank, slot):
         bank.young.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.young.array.dtype)
 
 
-def _young(bank: TextBank, slot: int) -> list[tuple[int, int]]:
+def _warm_up(bank: TextBank, slot: int) -> list[tuple[int, int]]:
     """The chunks of young texts that hold some, and their rows."""
-    used = int(chunks_needed(bank.text(slot), bank.spaces.array, bank.table[slot, 1], 0, 0))
+    used = int(chunks_needed(bank.text(slot), bank.stores.array, bank.table[slot, 1], 0, 0))
     return [(k, int(i)) for k, i in enumerate(bank.chunks[slot][:used].tolist())]

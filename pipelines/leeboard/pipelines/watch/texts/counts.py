@@ -11,7 +11,7 @@ from leeboard.detectors.core.algebra import Bytes
 from leeboard.detectors.core.jit import Floats32, Record, kernel
 
 #: events of a block, and blocks by which a change can be looked back on
-MARK_EVENTS, MARK_BLOCKS = 32, 16
+SPLIT_EVENTS, SPLIT_BLOCKS = 32, 16
 #: events after which the counts are halved: what is older counts for less
 HALVED_AFTER = 8192
 #: a feature or token has moved when its difference is so many standard errors: one false one in 100 reports of some 300
@@ -24,7 +24,7 @@ LARGEST_SD = 100.0
 
 def side_dtype(features: int, tokens: int) -> np.dtype[Any]:
     """Counts of one side (what comes in, or what goes out)."""
-    tally = np.dtype(
+    counts = np.dtype(
         [("texts", "f8"), ("sums", "f8", features), ("squares", "f8", features), ("users", "f4", tokens)], align=True
     )
     block = np.dtype(
@@ -33,10 +33,10 @@ def side_dtype(features: int, tokens: int) -> np.dtype[Any]:
     return np.dtype(
         [
             ("events", "i8"),
-            ("older", tally),  # what has left the blocks; `users`: texts that use the token
-            ("blocks", block, MARK_BLOCKS),  # ring
-            ("marked", "i8"),  # 1 where a change is marked
-            ("before", tally),  # what was before it
+            ("older", counts),  # what has left the blocks; `users`: texts that use the token
+            ("blocks", block, SPLIT_BLOCKS),  # ring
+            ("split", "i8"),  # 1 where a change is marked
+            ("before", counts),  # what was before it
         ],
         align=True,
     )
@@ -62,9 +62,9 @@ class MovedToken(NamedTuple):
 @kernel
 def count_text(side: Record, features: Floats32, style: Bytes) -> None:
     """Count one text; `style` all zeros where it was not measured."""
-    block = side["blocks"][side["events"] // MARK_EVENTS % MARK_BLOCKS]
-    if side["events"] % MARK_EVENTS == 0:
-        if side["marked"] == 0 and side["older"]["texts"] >= HALVED_AFTER:
+    block = side["blocks"][side["events"] // SPLIT_EVENTS % SPLIT_BLOCKS]
+    if side["events"] % SPLIT_EVENTS == 0:
+        if side["split"] == 0 and side["older"]["texts"] >= HALVED_AFTER:
             halve(side["older"])
         add(side["older"], block)
         empty(block)
@@ -79,14 +79,14 @@ def count_text(side: Record, features: Floats32, style: Bytes) -> None:
 
 
 @kernel
-def add(tally: Record, block: Record) -> None:
+def add(counts: Record, block: Record) -> None:
     """Add the counts of a block."""
-    tally["texts"] += np.float64(block["texts"])
-    for k in range(tally["sums"].size):
-        tally["sums"][k] += block["sums"][k]
-        tally["squares"][k] += block["squares"][k]
-    for k in range(tally["users"].size):
-        tally["users"][k] += np.float32(block["users"][k])
+    counts["texts"] += np.float64(block["texts"])
+    for k in range(counts["sums"].size):
+        counts["sums"][k] += block["sums"][k]
+        counts["squares"][k] += block["squares"][k]
+    for k in range(counts["users"].size):
+        counts["users"][k] += np.float32(block["users"][k])
 
 
 @kernel
@@ -99,79 +99,79 @@ def empty(block: Record) -> None:
 
 
 @kernel
-def halve(tally: Record) -> None:
+def halve(counts: Record) -> None:
     """Let what was counted weigh half."""
-    tally["texts"] *= 0.5
-    for k in range(tally["sums"].size):
-        tally["sums"][k] *= 0.5
-        tally["squares"][k] *= 0.5
-    for k in range(tally["users"].size):
-        tally["users"][k] *= np.float32(0.5)
+    counts["texts"] *= 0.5
+    for k in range(counts["sums"].size):
+        counts["sums"][k] *= 0.5
+        counts["squares"][k] *= 0.5
+    for k in range(counts["users"].size):
+        counts["users"][k] *= np.float32(0.5)
 
 
 @kernel
 def mark(side: Record, since: int) -> None:
     """Put aside what was before event `since` (to the nearest block, as far back as the blocks go)."""
-    newest = (side["events"] - 1) // MARK_EVENTS
-    first = (since + MARK_EVENTS // 2) // MARK_EVENTS
-    side["marked"] = 1
+    newest = (side["events"] - 1) // SPLIT_EVENTS
+    first = (since + SPLIT_EVENTS // 2) // SPLIT_EVENTS
+    side["split"] = 1
     side["before"] = side["older"]
-    for number in range(max(newest - MARK_BLOCKS + 1, 0), min(first, newest + 1)):
-        add(side["before"], side["blocks"][number % MARK_BLOCKS])
+    for number in range(max(newest - SPLIT_BLOCKS + 1, 0), min(first, newest + 1)):
+        add(side["before"], side["blocks"][number % SPLIT_BLOCKS])
 
 
 @kernel
-def unmark(side: Record, accepted: bool) -> None:
+def merge_split(side: Record, accepted: bool) -> None:
     """The marked change is over; where it was `accepted`, what was before it is forgotten."""
-    side["marked"] = 0
+    side["split"] = 0
     if not accepted:
         return
     older, before = side["older"], side["before"]
-    for b in range(MARK_BLOCKS):
+    for b in range(SPLIT_BLOCKS):
         add(older, side["blocks"][b])
         empty(side["blocks"][b])
-    add_tally(older, before, -1.0)
+    add_counts(older, before, -1.0)
 
 
 @kernel
 def restart_side(side: Record) -> None:
     """Forget all counts."""
     side["events"] = 0
-    side["marked"] = 0
-    clear_tally(side["older"])
-    clear_tally(side["before"])
-    for b in range(MARK_BLOCKS):
+    side["split"] = 0
+    clear_counts(side["older"])
+    clear_counts(side["before"])
+    for b in range(SPLIT_BLOCKS):
         empty(side["blocks"][b])
 
 
 @kernel
-def clear_tally(tally: Record) -> None:
-    """Forget the counts of a tally."""
-    tally["texts"] = 0.0
-    tally["sums"][:] = 0.0
-    tally["squares"][:] = 0.0
-    tally["users"][:] = 0.0
+def clear_counts(counts: Record) -> None:
+    """Forget the counts of a counts."""
+    counts["texts"] = 0.0
+    counts["sums"][:] = 0.0
+    counts["squares"][:] = 0.0
+    counts["users"][:] = 0.0
 
 
 @kernel
-def tally_after(side: Record, after: Record) -> None:
-    """Write what was counted since the marked change into an empty tally."""
+def counts_after(side: Record, after: Record) -> None:
+    """Write what was counted since the marked change into an empty counts."""
     before = side["before"]
-    add_tally(after, side["older"], 1.0)
-    for b in range(MARK_BLOCKS):
+    add_counts(after, side["older"], 1.0)
+    for b in range(SPLIT_BLOCKS):
         add(after, side["blocks"][b])
-    add_tally(after, before, -1.0)
+    add_counts(after, before, -1.0)
 
 
 @kernel
-def add_tally(tally: Record, other: Record, sign: float) -> None:
-    """Add another tally, or take it off."""
-    tally["texts"] += sign * other["texts"]
-    for k in range(tally["sums"].size):
-        tally["sums"][k] += sign * other["sums"][k]
-        tally["squares"][k] += sign * other["squares"][k]
-    for k in range(tally["users"].size):
-        tally["users"][k] += np.float32(sign * np.float64(other["users"][k]))
+def add_counts(counts: Record, other: Record, sign: float) -> None:
+    """Add another counts, or take it off."""
+    counts["texts"] += sign * other["texts"]
+    for k in range(counts["sums"].size):
+        counts["sums"][k] += sign * other["sums"][k]
+        counts["squares"][k] += sign * other["squares"][k]
+    for k in range(counts["users"].size):
+        counts["users"][k] += np.float32(sign * np.float64(other["users"][k]))
 
 
 def texts_before(side: Record) -> float:
@@ -188,8 +188,8 @@ def _both(side: Record) -> tuple[Record, Record] | None:
     """What was counted before and after the marked change; None where one of them is too little."""
     before = side["before"]
     after = np.zeros(1, before.dtype)[0]
-    tally_after(side, after)
-    enough = side["marked"] != 0 and before["texts"] >= FEWEST_TEXTS and after["texts"] >= FEWEST_TEXTS
+    counts_after(side, after)
+    enough = side["split"] != 0 and before["texts"] >= FEWEST_TEXTS and after["texts"] >= FEWEST_TEXTS
     return (before, after) if enough else None
 
 

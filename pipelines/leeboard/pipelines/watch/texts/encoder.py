@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.vector.store import FIT_EVENTS
 from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, Signal, Signals
-from leeboard.pipelines.watch.families.bank import Bank, Place
+from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
 from leeboard.pipelines.watch.state.layout import Batch
 from leeboard.pipelines.watch.state.scope import Scope, TextsSeen
 from leeboard.schemas import Observation, TextMeasures
@@ -54,11 +54,11 @@ class Call(Protocol):
 
 
 class TextEncoder:
-    """Writes the texts of a batch; `give_up`: the incident of a scope forgets a detector."""
+    """Writes the texts of a batch; `forget`: the incident of a scope forgets a detector."""
 
-    def __init__(self, bank: Bank, signals: Signals, give_up: Callable[[Scope, Place], None]) -> None:
+    def __init__(self, bank: Bank, signals: Signals, forget: Callable[[Scope, DetectorKey], None]) -> None:
         self._bank = bank
-        self._give_up = give_up
+        self._forget = forget
         self._on = [signal.weight > 0.0 for signal in signals.text]
 
     def arrays(self, calls: Sequence[Observation | None]) -> TextBatch:
@@ -137,7 +137,7 @@ class TextEncoder:
         if (STYLE in due or CONTENT in due) and min(seen.outputs, seen.inputs) >= FIT_EVENTS:
             due.append(CONDITIONAL)
         if STYLE in due or CONTENT in due:
-            yield partial(self._bank.texts.add_space, scope.slot)
+            yield partial(self._bank.texts.add_store, scope.slot)
         for column in due:
             if self._on[column]:
                 yield partial(self._bank.add_text, scope.slot, column)
@@ -148,9 +148,9 @@ class TextEncoder:
         columns = {"outputs": [STYLE, CONDITIONAL], "inputs": [CONTENT, CONDITIONAL]}
         own = {"outputs": OUTPUT_PARTS, "inputs": INPUT_PARTS}
         chosen = {column for side in sides for column in (*columns[side], *([own[side]] if features else []))}
-        places = [Place("text", column) for column in sorted(chosen)]
+        places = [DetectorKey("text", column) for column in sorted(chosen)]
         if not features:
-            places.append(Place("numeric", RELEVANCE))
+            places.append(DetectorKey("numeric", RELEVANCE))
         self._release(scope, places)
         for side in sides:
             bank.restart_texts(slot, side, features=features, vectors=vectors)
@@ -158,15 +158,15 @@ class TextEncoder:
     def _restart_counted(self, scope: Scope) -> None:
         """The same for what else is counted in texts."""
         bank, slot = self._bank, scope.slot
-        places = [Place("numeric", REPETITION), Place("binary", REFUSAL)]
+        places = [DetectorKey("numeric", REPETITION), DetectorKey("binary", REFUSAL)]
         places += [place for place in bank.places(slot) if place.kind == "categorical" and place.column in LANGUAGES]
         self._release(scope, places)
         bank.forget_constant(slot, REFUSAL, LANGUAGES)
 
-    def _release(self, scope: Scope, places: Sequence[Place]) -> None:
+    def _release(self, scope: Scope, places: Sequence[DetectorKey]) -> None:
         for place in places:
             if self._bank.row(scope.slot, place) >= 0:
-                self._give_up(scope, place)
+                self._forget(scope, place)
                 self._bank.release(scope.slot, place)
 
 

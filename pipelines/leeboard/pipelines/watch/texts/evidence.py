@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from leeboard.detectors.core.jit import Record
 from leeboard.detectors.vector.effect import typical_calls
-from leeboard.detectors.vector.novelty import new_ones
+from leeboard.detectors.vector.novelty import novel
 from leeboard.detectors.vector.store import GIVENS, first_from
 from leeboard.pipelines.watch.incidents.rounding import rounded
 from leeboard.pipelines.watch.state.scope import Incident, RecentId, Scope
@@ -57,9 +57,9 @@ def shown_calls(bank: TextBank, scope: Scope, incident: Incident, recent: Sequen
         if column not in DIRECTIONS:
             continue
         space, kind = bank.space(scope.slot), int(KINDS[DIRECTIONS.index(column)])
-        old = bank.direction_yardsticks.array[bank.record(scope.slot, column)["yardstick"]]
+        old = bank.frozen_directions.array[bank.record(scope.slot, column)["frozen"]]
         if column == CONTENT:
-            new = new_ones(space, kind, int(old["since"]), len(FEATURES), MOST_NEW)
+            new = novel(space, kind, int(old["since"]), len(FEATURES), MOST_NEW)
             for call in [call for call in (new.calls if new is not None else ()) if call in named][:MOST_EXAMPLES]:
                 shown.setdefault(call, WHY_NEW)
         calls = np.zeros(MOST_EXAMPLES, np.int64)
@@ -77,8 +77,8 @@ def open_columns(bank: TextBank, scope: Scope, incident: Incident) -> list[int]:
 
 
 def _new_share(bank: TextBank, slot: int) -> float | None:
-    old = bank.direction_yardsticks.array[bank.record(slot, CONTENT)["yardstick"]]
-    new = new_ones(bank.space(slot), GIVENS, int(old["since"]), len(FEATURES))
+    old = bank.frozen_directions.array[bank.record(slot, CONTENT)["frozen"]]
+    new = novel(bank.space(slot), GIVENS, int(old["since"]), len(FEATURES))
     return rounded(new.share) if new is not None else None
 
 

@@ -32,7 +32,7 @@ class TextConstants(NamedTuple):
     weights: Floats
 
 
-class TextSpace(NamedTuple):
+class TextWorkspace(NamedTuple):
     """Space that the kernels write over."""
 
     nats: Floats  # (signals,)
@@ -52,11 +52,11 @@ def make_text_constants(signals: Signals) -> TextConstants:
     return TextConstants(salts, signals.text_channels, signals.text_weights)
 
 
-def make_text_space() -> TextSpace:
+def make_text_workspace() -> TextWorkspace:
     """Scratch space for one thread."""
     nats, page_nats = np.zeros((2, len(SIGNALS)))
     scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, ALL_BETS)))
-    return TextSpace(nats, page_nats, np.zeros(len(SIGNALS), np.int64), scratch)
+    return TextWorkspace(nats, page_nats, np.zeros(len(SIGNALS), np.int64), scratch)
 
 
 @kernel
@@ -69,7 +69,7 @@ def watch_texts(
     e: int,
     event: np.uint64,
     most_nats: float,
-    space: TextSpace,
+    space: TextWorkspace,
 ) -> int:
     """The texts of entry e through their signals; the codes of what it led to. `most_nats`: log of the page level."""
     rows = state.rows[slot]

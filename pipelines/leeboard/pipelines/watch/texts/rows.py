@@ -2,8 +2,8 @@
 
 Outputs become rows of 82 codes: 18 features and the square roots of the shares of 64 tokens, those that most of the
 first 300 outputs used. Inputs become rows of 82: 18 features and the first 64 columns of the vector. Until a side has
-shown 300 texts they wait as they came, in chunks; then its coder is fitted, and they are its first rows. So a scope
-needs no rings (SPACE) before its call number 300, and no chunks (YOUNG) after both sides have grown up.
+shown 300 texts they wait as they came, in chunks; then its quantiser is fitted, and they are its first rows. So a scope
+needs no rings (SPACE) before its call number 300, and no chunks (YOUNG) after both sides have finished warm-up.
 """
 
 import math
@@ -22,7 +22,7 @@ from leeboard.detectors.vector.store import (
     next_row,
     pair_all,
     pair_newest,
-    space_dtype,
+    store_dtype,
 )
 
 from .counts import count_text, side_dtype
@@ -35,8 +35,8 @@ DIMENSIONS = FEATURES + TOKENS
 assert DIMENSIONS == FEATURES + COLUMNS
 assert FEATURES == READABLE
 #: texts of a chunk, and chunks of a scope while it is young
-YOUNG_TEXTS = 50
-YOUNG_CHUNKS = FIT_EVENTS // YOUNG_TEXTS
+WARM_UP_TEXTS = 50
+WARM_UP_CHUNKS = FIT_EVENTS // WARM_UP_TEXTS
 #: what was measured of a call: bits of `TextBatch.measured`
 OUTPUT_FEATURES, OUTPUT_STYLE, INPUT_FEATURES, INPUT_STYLE, INPUT_VECTOR = 1, 2, 4, 8, 16
 #: which rings took in a row (bits)
@@ -57,19 +57,19 @@ TEXT = np.dtype(
 )
 
 #: vectors are outputs; what they are given is inputs
-SPACE = space_dtype(DIMENSIONS, DIMENSIONS)
+STORE = store_dtype(DIMENSIONS, DIMENSIONS)
 
-YOUNG = np.dtype(
+WARM_UP = np.dtype(
     [
-        ("features", "f4", (YOUNG_TEXTS, FEATURES)),
-        ("style", "u1", (YOUNG_TEXTS, STYLE)),
-        ("tokens", "i4", YOUNG_TEXTS),
-        ("calls", "i4", YOUNG_TEXTS),  # numbers of their calls, 0: no text yet
-        ("partners", "i4", YOUNG_TEXTS),
-        ("input_features", "f4", (YOUNG_TEXTS, FEATURES)),
-        ("vectors", "i1", (YOUNG_TEXTS, COLUMNS)),
-        ("scales", "f4", YOUNG_TEXTS),
-        ("input_calls", "i4", YOUNG_TEXTS),
+        ("features", "f4", (WARM_UP_TEXTS, FEATURES)),
+        ("style", "u1", (WARM_UP_TEXTS, STYLE)),
+        ("tokens", "i4", WARM_UP_TEXTS),
+        ("calls", "i4", WARM_UP_TEXTS),  # numbers of their calls, 0: no text yet
+        ("partners", "i4", WARM_UP_TEXTS),
+        ("input_features", "f4", (WARM_UP_TEXTS, FEATURES)),
+        ("vectors", "i1", (WARM_UP_TEXTS, COLUMNS)),
+        ("scales", "f4", WARM_UP_TEXTS),
+        ("input_calls", "i4", WARM_UP_TEXTS),
     ],
     align=True,
 )
@@ -108,7 +108,7 @@ def choose_tokens(text: Record, young: Arena, chunks: Rows) -> None:
     """The tokens that most of the young outputs use; of two that are used alike the first."""
     users = np.zeros(STYLE, np.int64)
     for k in range(FIT_EVENTS):
-        style = young[chunks[k // YOUNG_TEXTS]]["style"][k % YOUNG_TEXTS]
+        style = young[chunks[k // WARM_UP_TEXTS]]["style"][k % WARM_UP_TEXTS]
         for token in range(STYLE):
             users[token] += 1 if style[token] > 0 else 0
     for place in range(TOKENS):
@@ -121,9 +121,9 @@ def choose_tokens(text: Record, young: Arena, chunks: Rows) -> None:
 
 
 @kernel
-def code_output(coder: Record, tokens: Weights, features: Floats32, style: Bytes, total: int, codes: Codes) -> None:
+def code_output(quantiser: Record, tokens: Weights, features: Floats32, style: Bytes, total: int, codes: Codes) -> None:
     """Write the codes of an output."""
-    edges = coder["edges"]
+    edges = quantiser["edges"]
     for j in range(FEATURES):
         codes[j] = code(edges[j], features[j])
     for place in range(TOKENS):
@@ -131,9 +131,9 @@ def code_output(coder: Record, tokens: Weights, features: Floats32, style: Bytes
 
 
 @kernel
-def code_input(coder: Record, features: Floats32, vector: Codes, scale: np.float32, codes: Codes) -> None:
+def code_input(quantiser: Record, features: Floats32, vector: Codes, scale: np.float32, codes: Codes) -> None:
     """Write the codes of an input."""
-    edges = coder["edges"]
+    edges = quantiser["edges"]
     for j in range(FEATURES):
         codes[j] = code(edges[j], features[j])
     for column in range(COLUMNS):
@@ -141,58 +141,60 @@ def code_input(coder: Record, features: Floats32, vector: Codes, scale: np.float
 
 
 @kernel
-def grow_up_outputs(text: Record, space: Record, young: Arena, chunks: Rows, call: int) -> None:
-    """Fit the coder of the outputs and write the young ones into their ring."""
-    coder, ring = space["coder"], space["ring"]
+def finish_output_warm_up(text: Record, space: Record, young: Arena, chunks: Rows, call: int) -> None:
+    """Fit the quantiser of the outputs and write the young ones into their ring."""
+    quantiser, ring = space["quantiser"], space["ring"]
     choose_tokens(text, young, chunks)
     values = np.zeros(FIT_EVENTS, np.float32)
-    coder["alive"] = 0
+    quantiser["varying"] = 0
     for j in range(DIMENSIONS):
         for k in range(FIT_EVENTS):
-            chunk, at = young[chunks[k // YOUNG_TEXTS]], k % YOUNG_TEXTS
+            chunk, at = young[chunks[k // WARM_UP_TEXTS]], k % WARM_UP_TEXTS
             if j < FEATURES:
                 values[k] = chunk["features"][at, j]
             else:
                 values[k] = token_value(chunk["style"][at, text["tokens"][j - FEATURES]], chunk["tokens"][at])
-        fit_coordinate(coder, j, values)
+        fit_coordinate(quantiser, j, values)
     for k in range(FIT_EVENTS):
-        chunk, at = young[chunks[k // YOUNG_TEXTS]], k % YOUNG_TEXTS
+        chunk, at = young[chunks[k // WARM_UP_TEXTS]], k % WARM_UP_TEXTS
         slot = next_row(ring, chunk["calls"][at])
         ring["partners"][slot] = chunk["partners"][at]
         features, style, total = chunk["features"][at], chunk["style"][at], chunk["tokens"][at]
-        code_output(coder, text["tokens"], features, style, total, ring["codes"][slot])
-    coder["fitted"] = call
-    if space["given_coder"]["fitted"] != 0:
+        code_output(quantiser, text["tokens"], features, style, total, ring["codes"][slot])
+    quantiser["fitted"] = call
+    if space["given_quantiser"]["fitted"] != 0:
         pair_all(space, call)
 
 
 @kernel
-def grow_up_inputs(space: Record, young: Arena, chunks: Rows, call: int) -> None:
-    """Fit the coder of the inputs and write the young ones into their ring."""
-    coder, ring = space["given_coder"], space["given"]
+def finish_input_warm_up(space: Record, young: Arena, chunks: Rows, call: int) -> None:
+    """Fit the quantiser of the inputs and write the young ones into their ring."""
+    quantiser, ring = space["given_quantiser"], space["given"]
     values = np.zeros(FIT_EVENTS, np.float32)
-    coder["alive"] = 0
+    quantiser["varying"] = 0
     for j in range(DIMENSIONS):
         for k in range(FIT_EVENTS):
-            chunk, at = young[chunks[k // YOUNG_TEXTS]], k % YOUNG_TEXTS
+            chunk, at = young[chunks[k // WARM_UP_TEXTS]], k % WARM_UP_TEXTS
             if j < FEATURES:
                 values[k] = chunk["input_features"][at, j]
             else:
                 values[k] = column_value(chunk["vectors"][at, j - FEATURES], chunk["scales"][at])
-        fit_coordinate(coder, j, values)
+        fit_coordinate(quantiser, j, values)
     for k in range(FIT_EVENTS):
-        chunk, at = young[chunks[k // YOUNG_TEXTS]], k % YOUNG_TEXTS
+        chunk, at = young[chunks[k // WARM_UP_TEXTS]], k % WARM_UP_TEXTS
         slot = next_row(ring, chunk["input_calls"][at])
-        code_input(coder, chunk["input_features"][at], chunk["vectors"][at], chunk["scales"][at], ring["codes"][slot])
-    coder["fitted"] = call
-    if space["coder"]["fitted"] != 0:
+        code_input(
+            quantiser, chunk["input_features"][at], chunk["vectors"][at], chunk["scales"][at], ring["codes"][slot]
+        )
+    quantiser["fitted"] = call
+    if space["quantiser"]["fitted"] != 0:
         pair_all(space, call)
 
 
 @kernel
 def take_input(
     text: Record,
-    spaces: Arena,
+    stores: Arena,
     i: int,
     young: Arena,
     chunks: Rows,
@@ -203,28 +205,28 @@ def take_input(
 ) -> int:
     """Take in an input that has all its parts; its event number."""
     event: int
-    if i >= 0 and spaces[i]["given_coder"]["fitted"] != 0:
-        space = spaces[i]
+    if i >= 0 and stores[i]["given_quantiser"]["fitted"] != 0:
+        space = stores[i]
         event = space["given"]["events"]
         slot = next_row(space["given"], call)
-        code_input(space["given_coder"], features, vector, scale, space["given"]["codes"][slot])
+        code_input(space["given_quantiser"], features, vector, scale, space["given"]["codes"][slot])
         return event
     event = text["young_inputs"]
-    chunk, at = young[chunks[event // YOUNG_TEXTS]], event % YOUNG_TEXTS
+    chunk, at = young[chunks[event // WARM_UP_TEXTS]], event % WARM_UP_TEXTS
     chunk["input_features"][at] = features
     chunk["vectors"][at] = vector
     chunk["scales"][at] = scale
     chunk["input_calls"][at] = call
     text["young_inputs"] = event + 1
     if event + 1 == FIT_EVENTS:
-        grow_up_inputs(spaces[i], young, chunks, call)
+        finish_input_warm_up(stores[i], young, chunks, call)
     return event
 
 
 @kernel
 def take_output(
     text: Record,
-    spaces: Arena,
+    stores: Arena,
     i: int,
     young: Arena,
     chunks: Rows,
@@ -235,16 +237,16 @@ def take_output(
     total: int,
 ) -> None:
     """Take in an output that has all its parts; `partner`: event number of its input, -1 for none."""
-    if i >= 0 and spaces[i]["coder"]["fitted"] != 0:
-        space = spaces[i]
+    if i >= 0 and stores[i]["quantiser"]["fitted"] != 0:
+        space = stores[i]
         ring = space["ring"]
         slot = next_row(ring, call)
         ring["partners"][slot] = partner
-        code_output(space["coder"], text["tokens"], features, style, total, ring["codes"][slot])
+        code_output(space["quantiser"], text["tokens"], features, style, total, ring["codes"][slot])
         pair_newest(space, call)
         return
     event = text["young_outputs"]
-    chunk, at = young[chunks[event // YOUNG_TEXTS]], event % YOUNG_TEXTS
+    chunk, at = young[chunks[event // WARM_UP_TEXTS]], event % WARM_UP_TEXTS
     chunk["features"][at] = features
     chunk["style"][at] = style
     chunk["tokens"][at] = total
@@ -252,12 +254,12 @@ def take_output(
     chunk["partners"][at] = partner
     text["young_outputs"] = event + 1
     if event + 1 == FIT_EVENTS:
-        grow_up_outputs(text, spaces[i], young, chunks, call)
+        finish_output_warm_up(text, stores[i], young, chunks, call)
 
 
 @kernel
 def take_texts(
-    text: Record, spaces: Arena, i: int, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int
+    text: Record, stores: Arena, i: int, young: Arena, chunks: Rows, call: int, batch: TextBatch, e: int
 ) -> tuple[int, int]:
     """Take in the texts of call number `call` (from 1) of a scope, entry e; what may be used, and which rings grew.
 
@@ -273,40 +275,40 @@ def take_texts(
     if usable & INPUT_FEATURES and (bad_scale or not is_finite(batch.input_features[e])):
         usable &= ~(INPUT_FEATURES | INPUT_STYLE | INPUT_VECTOR)
         text["refused"] += 1
-    outputs, inputs, pairs = grown_to(spaces, i)
+    outputs, inputs, pairs = finished_to(stores, i)
     partner = -1
     if usable & INPUT_FEATURES:
         if usable & INPUT_STYLE:
             count_text(text["inputs"], batch.input_features[e], batch.input_style[e])
         if usable & INPUT_VECTOR or text["vectors"] == 0:
             vector, scale = batch.input_vectors[e], batch.input_scales[e]
-            partner = take_input(text, spaces, i, young, chunks, call, batch.input_features[e], vector, scale)
+            partner = take_input(text, stores, i, young, chunks, call, batch.input_features[e], vector, scale)
     if usable & OUTPUT_FEATURES and usable & OUTPUT_STYLE:
         features, style, total = batch.output_features[e], batch.output_style[e], batch.output_tokens[e]
         count_text(text["outputs"], features, style)
-        take_output(text, spaces, i, young, chunks, call, partner, features, style, total)
-    more_outputs, more_inputs, more_pairs = grown_to(spaces, i)
-    grown = OUTPUT_ROW if more_outputs > outputs else 0
-    grown |= INPUT_ROW if more_inputs > inputs else 0
-    grown |= PAIR_ROW if more_pairs > pairs else 0
-    return usable, grown
+        take_output(text, stores, i, young, chunks, call, partner, features, style, total)
+    more_outputs, more_inputs, more_pairs = finished_to(stores, i)
+    finished = OUTPUT_ROW if more_outputs > outputs else 0
+    finished |= INPUT_ROW if more_inputs > inputs else 0
+    finished |= PAIR_ROW if more_pairs > pairs else 0
+    return usable, finished
 
 
 @kernel
-def grown_to(spaces: Arena, i: int) -> tuple[int, int, int]:
+def finished_to(stores: Arena, i: int) -> tuple[int, int, int]:
     """Events of outputs, inputs and pairs in the rings of space i; none where there is no space."""
     if i < 0:
         return 0, 0, 0
-    space = spaces[i]
+    space = stores[i]
     return space["ring"]["events"], space["given"]["events"], space["paired"]
 
 
 @kernel
-def chunks_needed(text: Record, spaces: Arena, i: int, outputs: int, inputs: int) -> int:
-    """Chunks of YOUNG that a scope needs for so many more outputs and inputs; 0 once both sides have grown up."""
+def chunks_needed(text: Record, stores: Arena, i: int, outputs: int, inputs: int) -> int:
+    """Chunks of YOUNG that a scope needs for so many more outputs and inputs; 0 once both sides have finished warm-up."""
     needed = 0
-    if i < 0 or spaces[i]["coder"]["fitted"] == 0:
+    if i < 0 or stores[i]["quantiser"]["fitted"] == 0:
         needed = min(text["young_outputs"] + outputs, FIT_EVENTS)
-    if i < 0 or spaces[i]["given_coder"]["fitted"] == 0:
+    if i < 0 or stores[i]["given_quantiser"]["fitted"] == 0:
         needed = max(needed, min(text["young_inputs"] + inputs, FIT_EVENTS))
-    return (needed + YOUNG_TEXTS - 1) // YOUNG_TEXTS
+    return (needed + WARM_UP_TEXTS - 1) // WARM_UP_TEXTS

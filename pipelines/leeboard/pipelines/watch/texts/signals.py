@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.jit import Arena, Floats, Record, Salts, kernel
-from leeboard.detectors.core.lifecycle import QUIET, told
-from leeboard.detectors.vector.change import observe_direction, restart_direction, yardstick_dtype
+from leeboard.detectors.core.lifecycle import QUIET, report
+from leeboard.detectors.vector.change import frozen_direction_dtype, observe_direction, restart_direction
 from leeboard.detectors.vector.drift import direction_dtype, set_direction_levels
 from leeboard.detectors.vector.features import (
     features_dtype,
-    features_yardstick_dtype,
+    frozen_features_dtype,
     observe_features,
     restart_features,
     set_features_levels,
@@ -40,31 +40,31 @@ OUTPUT_PARTS, STYLE, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
 #: the learned directions among them: what each looks at, and the bit of `take_texts` that says whether it has an event
 DIRECTIONS = (STYLE, CONDITIONAL, CONTENT)
 KINDS = np.array([VECTORS, RESIDUALS, GIVENS])
-GROWN = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
+FINISHED = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
 #: a scope's rows of PARTS are taken before its call with this number, its SPACE and rows of DIRECTION before that one:
 #: nothing can use them earlier, and most scopes of a fleet never get there
 PARTS_CALL, SPACE_CALL = 101, FIT_EVENTS
-#: a coder is worn when fewer than this share of the coordinates that varied still do
-WORN_BELOW = 0.75
+#: a quantiser is degenerate when fewer than this share of the coordinates that varied still do
+DEGENERATE_BELOW = 0.75
 #: newest rows that are looked at for that
-WORN_EVENTS = 100
+DEGENERATE_EVENTS = 100
 
 DIRECTION = direction_dtype(DIMENSIONS, DIMENSIONS)
-DIRECTION_YARDSTICK = yardstick_dtype(DIMENSIONS, DIMENSIONS)
+FROZEN_DIRECTION = frozen_direction_dtype(DIMENSIONS, DIMENSIONS)
 PARTS = features_dtype(FEATURES)
-PARTS_YARDSTICK = features_yardstick_dtype(FEATURES)
+FROZEN_PARTS = frozen_features_dtype(FEATURES)
 
 
 class TextArenas(NamedTuple):
     """Where the state of all scopes lies."""
 
     texts: Arena  # TEXT
-    spaces: Arena  # SPACE
+    stores: Arena  # SPACE
     young: Arena  # YOUNG
     directions: Arena  # DIRECTION
-    direction_yardsticks: Arena
+    frozen_directions: Arena
     parts: Arena  # PARTS
-    parts_yardsticks: Arena
+    frozen_parts: Arena
 
 
 class TextColumns(NamedTuple):
@@ -106,7 +106,7 @@ def observe_text(
     """
     codes[:] = QUIET
     i = rows[1]
-    usable, grown = take_texts(arenas.texts[rows[0]], arenas.spaces, i, arenas.young, chunks, call, batch, e)
+    usable, finished = take_texts(arenas.texts[rows[0]], arenas.stores, i, arenas.young, chunks, call, batch, e)
     for s in (OUTPUT_PARTS, INPUT_PARTS):
         i = rows[2 + s]
         features, salts, needed = batch.output_features[e], columns.output_salts, OUTPUT_FEATURES
@@ -114,20 +114,20 @@ def observe_text(
             features, salts, needed = batch.input_features[e], columns.input_salts, INPUT_FEATURES
         if i < 0 or usable & needed == 0:
             continue
-        row, old = arenas.parts[i], arenas.parts_yardsticks
+        row, old = arenas.parts[i], arenas.frozen_parts
         set_features_levels(row, nats[s], page_nats[s])
         args = (arenas.parts, i, old, features, event, salts, nats[s], scratch.values, scratch.bets)
-        codes[s] = told(row, observe_features(*args))
+        codes[s] = report(row, observe_features(*args))
     for d in range(len(DIRECTIONS)):
         s = DIRECTIONS[d]
         i = rows[2 + s]
-        if i < 0 or grown & GROWN[d] == 0:
+        if i < 0 or finished & FINISHED[d] == 0:
             continue
-        row, old, space = arenas.directions[i], arenas.direction_yardsticks, arenas.spaces[rows[1]]
+        row, old, space = arenas.directions[i], arenas.frozen_directions, arenas.stores[rows[1]]
         set_direction_levels(row, nats[s], page_nats[s])
         salt = columns.direction_salts[d]
         arguments = (arenas.directions, i, old, space, KINDS[d], event, salt, nats[s], scratch.bets)
-        codes[s] = told(row, observe_direction(*arguments))
+        codes[s] = report(row, observe_direction(*arguments))
     joint = QUIET
     for s in range(len(SIGNALS)):
         joint |= codes[s]
@@ -135,19 +135,19 @@ def observe_text(
 
 
 @kernel
-def is_worn(space: Record, kind: int, since: int) -> bool:
+def is_degenerate(space: Record, kind: int, since: int) -> bool:
     """Do many coordinates no longer vary among the rows since event `since`, as when answers changed their language?
 
     To be asked when a new level is accepted; then outputs (VECTORS) or inputs (GIVENS) should start afresh.
     """
-    coder = space["coder"] if kind == VECTORS else space["given_coder"]
+    quantiser = space["quantiser"] if kind == VECTORS else space["given_quantiser"]
     last = seen(space, kind)
-    first = max(since, oldest(space, kind), last - WORN_EVENTS)
+    first = max(since, oldest(space, kind), last - DEGENERATE_EVENTS)
     n = last - first
-    if n < WORN_EVENTS // 2:
+    if n < DEGENERATE_EVENTS // 2:
         return False
     counts = np.zeros(256, np.int64)
-    alive = 0
+    varying = 0
     for j in range(DIMENSIONS):
         counts[:] = 0
         most = 0
@@ -155,17 +155,17 @@ def is_worn(space: Record, kind: int, since: int) -> bool:
             place = np.int64(vector_of(space, kind, event)[j]) + 128
             counts[place] += 1
             most = max(most, counts[place])
-        alive += 1 if 20 * most < 19 * n else 0
-    worn: bool = alive < WORN_BELOW * coder["alive"]
-    return worn
+        varying += 1 if 20 * most < 19 * n else 0
+    degenerate_side: bool = varying < DEGENERATE_BELOW * quantiser["varying"]
+    return degenerate_side
 
 
 @kernel
 def restart_outputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, features: bool) -> None:
-    """Outputs are counted differently from now on, or their coder is worn: their side starts afresh, pairs with it.
+    """Outputs are counted differently from now on, or their quantiser is degenerate: their side starts afresh, pairs with it.
 
     `chunks`: of YOUNG, -1 for none; `call`: number of the next call; `features`: do the features mean something else,
-    too? Open changes of these signals end without a word: their watchers and yardsticks are the owner's to take back,
+    too? Open changes of these signals end without a word: their watchers and frozen references are the owner's to take back,
     before.
     """
     text = arenas.texts[rows[0]]
@@ -176,9 +176,9 @@ def restart_outputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, fea
         if chunks[k] >= 0:
             forget_outputs(arenas.young[chunks[k]])
     if rows[1] >= 0:
-        space = arenas.spaces[rows[1]]
+        space = arenas.stores[rows[1]]
         space["ring"]["events"] = 0
-        space["coder"]["fitted"] = 0
+        space["quantiser"]["fitted"] = 0
         space["paired"] = 0
     restart_signal(arenas, rows, STYLE)
     restart_signal(arenas, rows, CONDITIONAL)
@@ -198,10 +198,10 @@ def restart_inputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, feat
         if chunks[k] >= 0:
             forget_inputs(arenas.young[chunks[k]])
     if rows[1] >= 0:
-        space = arenas.spaces[rows[1]]
+        space = arenas.stores[rows[1]]
         space["ring"]["partners"][:] = -1
         space["given"]["events"] = 0
-        space["given_coder"]["fitted"] = 0
+        space["given_quantiser"]["fitted"] = 0
         space["paired"] = 0
     restart_signal(arenas, rows, CONTENT)
     restart_signal(arenas, rows, CONDITIONAL)

@@ -1,7 +1,7 @@
 """The rings of a scope's texts as parts of bytes: what a checkpoint writes, and reads back.
 
 A call touches one row of each ring, so a checkpoint that names the newest call of the one before writes a chunk or two
-of eight, and the coders only where one was fitted since.
+of eight, and the quantisers only where one was fitted since.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,8 +21,8 @@ _COUNTS = (
     ("paired",),
     ("pairs_written",),
 )
-#: fields that change when a coder is fitted
-_CODERS = (("coder",), ("given_coder",))
+#: fields that change when a quantiser is fitted
+_QUANTISERS = (("quantiser",), ("given_quantiser",))
 #: fields with one entry a row
 _ROWS = (
     ("ring", "codes"),
@@ -35,26 +35,29 @@ _ROWS = (
 )
 
 
-def space_parts(space: Record, after_call: int = 0) -> dict[str, bytes]:
+def stored_parts(space: Record, after_call: int = 0) -> dict[str, bytes]:
     """Parts of a space that changed after call number `after_call` (0: all of them), not compressed.
 
-    `counts`: always; `coders`: some 20 KB; `rows.<k>`: up to 29 KB for a chunk of 148 rows.
+    `counts`: always; `quantisers`: some 20 KB; `rows.<k>`: up to 29 KB for a chunk of 148 rows.
     """
     parts = {"counts": _join(_field(space, path) for path in _COUNTS)}
-    if after_call == 0 or max(int(space[coder]["fitted"]) for coder in ("coder", "given_coder")) > after_call:
-        parts["coders"] = _join(_field(space, path) for path in _CODERS)
+    if (
+        after_call == 0
+        or max(int(space[quantiser]["fitted"]) for quantiser in ("quantiser", "given_quantiser")) > after_call
+    ):
+        parts["coders"] = _join(_field(space, path) for path in _QUANTISERS)
     for k in range(CHUNKS):
         if _written(space, k) > after_call:
             parts[f"rows.{k}"] = _join(_chunk(space, path, k) for path in _ROWS)
     return parts
 
 
-def put_space(space: Record, parts: Mapping[str, bytes]) -> None:
+def put_store(space: Record, parts: Mapping[str, bytes]) -> None:
     """Write all parts of a space into an empty one. Raises ValueError where a part is missing or has the wrong size.
 
     Rows that were never written are not looked at: what there is may be left of another space of that name.
     """
-    for name, fields in (("counts", _COUNTS), ("coders", _CODERS)):
+    for name, fields in (("counts", _COUNTS), ("coders", _QUANTISERS)):
         if name not in parts:
             raise ValueError(f"no part {name}")
         _write(name, parts[name], [_field(space, path) for path in fields])
@@ -67,7 +70,7 @@ def put_space(space: Record, parts: Mapping[str, bytes]) -> None:
         _write(name, parts[name], [_chunk(space, path, k) for path in _ROWS])
 
 
-def young_written(chunk: Record) -> int:
+def warm_up_written(chunk: Record) -> int:
     """Number of the newest call in a chunk of YOUNG, 0 where it is empty."""
     return max(int(chunk["calls"].max()), int(chunk["input_calls"].max()))
 
