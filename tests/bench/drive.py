@@ -9,7 +9,7 @@ from leeboard.detectors.core.jit import Arena, Floats, Integers, kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric import season
-from leeboard.detectors.numeric.detector import ACCEPTED_AFTER
+from leeboard.detectors.core.changes import ACCEPTED_AFTER
 
 from tests.realdata import Values
 
