@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.changes import ACCEPTED_AFTER
 from leeboard.detectors.core.jit import Arena, Floats, Integers, kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric import season
-from leeboard.detectors.core.changes import ACCEPTED_AFTER
 
 from tests.realdata import Values
 

@@ -6,10 +6,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.changes import ACCEPTED_AFTER
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, QUIET, RETURNED, accept
 from leeboard.detectors.numeric import kernels as numeric
-from leeboard.detectors.core.changes import ACCEPTED_AFTER
 from leeboard.detectors.share import kernels as categorical
 from scipy import stats
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.changes import ACCEPTED_AFTER
 from leeboard.detectors.core.jit import Arena, Floats, Floats32, Record, Salts, kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
-from leeboard.detectors.core.changes import ACCEPTED_AFTER
 from leeboard.detectors.vector import change as vector_change
 from leeboard.detectors.vector import drift as vector
 from leeboard.detectors.vector import features as vector_features

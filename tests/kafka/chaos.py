@@ -29,7 +29,7 @@ from leeboard.pipelines.kafka.settings import TopicSettings
 from leeboard.pipelines.runtime.warm import warm_kernels
 from leeboard.pipelines.runtime.watch import WatchFold
 from leeboard.pipelines.watch.engine import Engine
-from leeboard.pipelines.watch.state import codec
+from leeboard.pipelines.watch.snapshot import codec
 from leeboard.schemas import Deploy, ModelCall, Page, decode_observation, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic

@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.base import Evidence, Guarantee
+from leeboard.detectors.core.evidence import Evidence, Guarantee
 
 from . import lifecycle
 from .arenas import Rows, record_bytes, record_of

@@ -5,7 +5,7 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from leeboard.detectors.base import Direction, Evidence, Guarantee
+from leeboard.detectors.core.evidence import Direction, Evidence, Guarantee
 
 from .changetime import ChangeTime
 

@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
-from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
 from leeboard.detectors.core.betting import BETS
 from leeboard.detectors.core.effect import finite
+from leeboard.detectors.core.evidence import Evidence
 
 from . import kernels, season
 from .changes import NumericChanges

@@ -2,10 +2,10 @@
 
 import math
 
-from leeboard.detectors.base import Direction, Guarantee
 from leeboard.detectors.core import changetime, ranks
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Z95, Effect
+from leeboard.detectors.core.evidence import Direction, Guarantee
 from leeboard.detectors.core.jit import Arena, Record
 from leeboard.detectors.core.lifecycle import RECENT_VALUES
 

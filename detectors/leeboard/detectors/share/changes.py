@@ -1,10 +1,10 @@
 """Changes of shares."""
 
-from leeboard.detectors.base import Guarantee
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
+from leeboard.detectors.core.evidence import Guarantee
 from leeboard.detectors.core.jit import Record
 
 from . import kernels

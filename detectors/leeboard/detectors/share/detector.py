@@ -4,8 +4,9 @@ import json
 import math
 
 import numpy as np
-from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
 from leeboard.detectors.core.effect import finite
+from leeboard.detectors.core.evidence import Evidence
 from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.numeric.detector import BYTES, COUNTS
 

@@ -4,13 +4,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from leeboard.detectors.base import Guarantee
 from leeboard.detectors.core import ranks
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.betting import BETS
 from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
+from leeboard.detectors.core.evidence import Guarantee
 from leeboard.detectors.core.jit import Record
 from leeboard.detectors.core.lifecycle import BACK
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
-from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
 from leeboard.detectors.core.betting import BETS
+from leeboard.detectors.core.evidence import Evidence
 from leeboard.detectors.core.jit import Floats32, Record, kernel
 from leeboard.detectors.core.lifecycle import report
 from leeboard.detectors.numeric.detector import BYTES, COUNTS

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors import hash64
-from leeboard.detectors.base import Evidence
+from leeboard.detectors.core.evidence import Evidence
 from leeboard.detectors.river import RiverDetector
 from leeboard.pipelines.signals import (
     CATEGORICAL,

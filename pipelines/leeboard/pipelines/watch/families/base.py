@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.base import Guarantee
 from leeboard.detectors.core import lifecycle
 from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
+from leeboard.detectors.core.evidence import Guarantee
 from leeboard.detectors.core.jit import Arena, Record
 from leeboard.pipelines.signals import Kind, Signal, Signals
 from leeboard.pipelines.watch.state.history import enlarged
