@@ -147,7 +147,7 @@ def test_a_category_that_is_called_other_shares_the_place_of_all_others() -> Non
     (scope,) = engine.scopes.values()
     others = [place for place, name in scope.names.items() if name == "other"]
     assert others == [DetectorKey("categorical", 0, CATEGORIES - 1)]
-    assert engine.bank.record(scope.slot, others[0])["hits"] == 5 + 30 - (CATEGORIES - 2)
+    assert engine.bank.categorical.record(scope.slot, others[0])["hits"] == 5 + 30 - (CATEGORIES - 2)
 
 
 def test_what_a_scope_remembers_is_bounded() -> None:
