@@ -26,7 +26,7 @@ from leeboard.pipelines.watch.texts.rows import STYLE as VOCABULARY
 from leeboard.pipelines.watch.texts.signals import CONDITIONAL, CONTENT, INPUT_PARTS, OUTPUT_PARTS, PARTS_CALL, STYLE
 from leeboard.schemas import Observation, TextMeasures
 
-#: calls in a row with another embedder, or counted in another way, until the baselines start afresh. While workers are
+#: calls in a row with another embedder, or counted in another way, until the baselines start anew. While workers are
 #: replaced one by one both kinds come; of as many of one as of the other, so many in a row come once in a million calls
 SWITCH_CALLS = 20
 #: bits of a side
@@ -143,7 +143,7 @@ class TextEncoder:
                 yield partial(self._bank.text.start, scope.slot, DetectorKey("text", column))
 
     def _restart(self, scope: Scope, sides: tuple[str, ...], *, features: bool, vectors: bool) -> None:
-        """Baselines of these sides start afresh; what moved meanwhile is not told as a change."""
+        """Baselines of these sides start anew; what moved meanwhile is not reported as a change."""
         bank, slot = self._bank, scope.slot
         columns = {"outputs": [STYLE, CONDITIONAL], "inputs": [CONTENT, CONDITIONAL]}
         own = {"outputs": OUTPUT_PARTS, "inputs": INPUT_PARTS}

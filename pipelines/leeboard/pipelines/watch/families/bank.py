@@ -89,7 +89,7 @@ class Bank:
         self.of(key).add(slot, key)
 
     def reported(self, slot: int) -> list[tuple[DetectorKey, int]]:
-        """Detectors whose newest value led to something, with its code; the codes are taken back."""
+        """Detectors whose newest value led to something, with its code; the codes are cleared."""
         if not any(family.reported(slot) for family in self.families.values()):
             return []
         found: list[tuple[DetectorKey, int]] = []

@@ -77,7 +77,7 @@ class TextFamily(Family):
         self.bank.add(slot, key.column)
 
     def start(self, slot: int, key: DetectorKey) -> None:
-        """Make a detector, and give it its part of the channel's budget."""
+        """Make a detector, with its part of the channel's budget."""
         self.add(slot, key)
         channel = int(self._channels[key.column])
         weights = float(self._weights[key.column]), float(self.signals.channel_weights[channel])

@@ -10,7 +10,7 @@ from leeboard.pipelines.watch.state.scope import Incident, Scope, Shift
 from leeboard.schemas import NO_ERROR
 from leeboard.schemas.alert import Severity
 
-#: the gate asks for at most exp(h) above the page level: milestones beyond that tell it nothing
+#: the gate asks for at most exp(h) above the page level: milestones beyond that are no news to it
 MAX_MILESTONE = 7
 #: a signal that may not page counts for at most so many nats less than the page level
 NOTICE_ONLY_NATS = 1.0

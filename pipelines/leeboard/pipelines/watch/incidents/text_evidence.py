@@ -15,9 +15,9 @@ from leeboard.pipelines.watch.texts.counts import moved_features, moved_tokens, 
 from leeboard.pipelines.watch.texts.signals import CONTENT, DIRECTIONS, KINDS, SIGNALS
 from leeboard.schemas import FEATURES, STYLE, TextMove, TextShift
 
-#: features and style entries told of a side; examples of a signal
+#: features and style entries reported of a side; examples of a signal
 MOST_FEATURES, MOST_TOKENS, MOST_EXAMPLES = 5, 8, 2
-#: new inputs that are looked at for one that can be named
+#: new inputs that are searched for one that can be named
 MOST_NEW = 200
 WHY = {
     "output_style": "its style is as far along the change as that of hardly any recent call",
