@@ -64,7 +64,7 @@ class GateFold:
         try:
             part = msgspec.msgpack.decode(data, type=GatePart)
             self.gate.restore(part.gate)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise UnreadableState(f"{self._topics.gate_state} holds no state of a page gate: {error}") from None
         self.next = self.done = self._published = part.next
         self._resolved, self._heard = part.resolved, part.heard

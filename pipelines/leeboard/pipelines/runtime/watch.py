@@ -90,7 +90,7 @@ class WatchFold:
             return
         try:
             self._restore(done, base, newest)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise UnreadableState(f"{self._topics.state}: a marker is none: {error}") from None
 
     def _restore(self, done: bytes, base: bytes | None, newest: dict[bytes, bytes | None]) -> None:
