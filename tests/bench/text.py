@@ -20,7 +20,7 @@ from leeboard.pipelines.measure.embed.export import export
 from leeboard.pipelines.measure.embed.table import read_table
 from leeboard.pipelines.measure.text import TextReader
 from leeboard.pipelines.runtime.normalise import Normaliser
-from leeboard.pipelines.runtime.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import ModelCall, decode, encode
 from scipy.stats import rankdata
 

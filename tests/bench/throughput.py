@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.measure import Measurer
-from leeboard.pipelines.runtime.settings import StageName
+from leeboard.pipelines.topics import StageName
 from leeboard.schemas import ModelCall, Observation, encode, encode_observation
 
 from tests.kafka.broker import Broker, die_with_parent

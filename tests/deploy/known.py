@@ -2,7 +2,7 @@
 
 from leeboard.pipelines.notify.delivery.metrics import Metrics
 from leeboard.pipelines.runtime.metrics import StageMetrics
-from leeboard.pipelines.runtime.settings import STAGE_NAMES, TopicSettings
+from leeboard.pipelines.topics import STAGE_NAMES, TopicSettings
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 #: what Prometheus adds to every series

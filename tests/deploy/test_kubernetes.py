@@ -13,7 +13,7 @@ from leeboard.pipelines.kafka.stage_topics import topics_of
 from leeboard.pipelines.kafka.worker.run import STAGE_STOP_S
 from leeboard.pipelines.runtime.health import TIMER_STUCK_S
 from leeboard.pipelines.runtime.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
-from leeboard.pipelines.runtime.settings import StageName
+from leeboard.pipelines.topics import StageName
 
 from .manifests import KUBERNETES, containers, environment, kustomization, pods, resources
 from .roles import user_of

@@ -5,7 +5,7 @@ import re
 from leeboard.pipelines.kafka.operate.acl import HOW_TO_SKIP
 from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.runtime import exits
-from leeboard.pipelines.runtime.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 
 from .known import documented_names
 from .places import DOCS, json_of, text_of

@@ -15,8 +15,8 @@ from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.kafka.stage_topics import rights_of
 from leeboard.pipelines.kafka.worker.process import Refusal, source_topic_ids
-from leeboard.pipelines.runtime.settings import StageName
 from leeboard.pipelines.runtime.warm import warm_kernels
+from leeboard.pipelines.topics import StageName
 from leeboard.schemas import Deploy, encode
 
 from tests.kafka.fleet import Fleet, WorkerProcess

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from leeboard.pipelines.runtime.settings import TopicSettings
 from leeboard.pipelines.runtime.warm import warm_kernels
 from leeboard.pipelines.runtime.watch import WatchFold
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.state import codec

@@ -11,7 +11,7 @@ from leeboard.pipelines.measure import MeasureSettings
 from leeboard.pipelines.runtime.fold import SOURCE_HEADER, OutgoingRecord
 from leeboard.pipelines.runtime.incoming import Watermarks, decode_measured
 from leeboard.pipelines.runtime.normalise import Normaliser
-from leeboard.pipelines.runtime.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import (
     Accept,
     Confirm,

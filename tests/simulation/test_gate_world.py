@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 from leeboard.pipelines.runtime.gate import EXPIRE_AFTER_MS, RESOLVED_KEPT_MS, GateFold
-from leeboard.pipelines.runtime.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert, Page, decode_result, encode
 from msgspec.structs import replace

@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 from leeboard.pipelines.runtime.fold import SOURCE_HEADER
-from leeboard.pipelines.runtime.settings import TopicSettings
 from leeboard.pipelines.runtime.watch import WatchFold
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.engine import Record as EngineRecord
 from leeboard.schemas import Observation, encode, encode_observation

@@ -11,7 +11,7 @@ from leeboard.pipelines.runtime.backend import Fenced
 from leeboard.pipelines.runtime.fold import Fold, OutgoingRecord, RecordHeaders
 from leeboard.pipelines.runtime.metrics import StageMetrics
 from leeboard.pipelines.runtime.ownership import PartitionOwner, WriteIntervals
-from leeboard.pipelines.runtime.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 from prometheus_client import CollectorRegistry
 
 #: turns of the event loop until every process waits for the driver

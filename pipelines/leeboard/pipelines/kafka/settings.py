@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from leeboard.pipelines.runtime.settings import StageName, TopicName, TopicSettings
+from leeboard.pipelines.topics import StageName, TopicName, TopicSettings
 from msgspec import Meta, Struct, field
 
 PositiveNumber = Annotated[float, Meta(gt=0)]

@@ -1,6 +1,6 @@
 """Which topics each stage reads and writes, and what it must be allowed to do with them."""
 
-from leeboard.pipelines.runtime.settings import StageName, TopicSettings
+from leeboard.pipelines.topics import StageName, TopicSettings
 
 
 def topics_of(stage: StageName, topics: TopicSettings) -> list[str]:

@@ -11,7 +11,7 @@ Everything that an application needs is exported here, and needs the base instal
 """
 
 from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
-from leeboard.pipelines.runtime.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 
 from .call import Call
 from .delivery import Stats

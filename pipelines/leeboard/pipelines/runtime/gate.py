@@ -8,6 +8,7 @@ small: it is written whole with every position.
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.gate.fold import Gate
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert, Page, Refused, decode_result, encode, reject
@@ -15,7 +16,6 @@ from msgspec import Struct
 
 from .envelope import page_headers
 from .fold import BEYOND_ALL_OFFSETS, IncomingRecord, OutgoingRecord, UnreadableState
-from .settings import TopicSettings
 
 STATE_KEY = b"#gate"
 #: a resolved incident leaves the compacted topic after so long

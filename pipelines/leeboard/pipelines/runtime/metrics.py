@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from leeboard.pipelines.measure import COUNTED
+from leeboard.pipelines.topics import StageName, TopicSettings
 from leeboard.schemas import Alert, Ledger, Page, Reject, Result, decode_result
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .fold import OutgoingRecord
-from .settings import StageName, TopicSettings
 
 #: buckets, seconds: from a write of some KB to a restore of a large partition
 DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from leeboard.pipelines.measure import Arrival, Measurer, MeasureSettings
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import (
     PRIVILEGED,
     Control,
@@ -25,7 +26,6 @@ from leeboard.schemas import (
 )
 
 from .fold import SOURCE_HEADER, IncomingRecord, OutgoingRecord
-from .settings import TopicSettings
 
 #: scope keys whose partition is remembered: 100,000 x about 150 bytes = 15 MB
 MAX_REMEMBERED_KEYS = 100_000

@@ -10,6 +10,7 @@ from operator import itemgetter
 
 import msgspec
 from leeboard.pipelines.numerics import numerics_tag
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine, Record
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.state.codec import StateError
@@ -19,7 +20,6 @@ from msgspec import Struct
 from .envelope import alert_headers, scope_of_key
 from .fold import BEYOND_ALL_OFFSETS, EngineFailed, IncomingRecord, OutgoingRecord, UnreadableState
 from .incoming import Watermarks, decode_measured
-from .settings import TopicSettings
 
 DONE_KEY, BASE_KEY = b"#done", b"#base"
 #: between scope and part in a key of the state topic; percent-encoded keys hold none

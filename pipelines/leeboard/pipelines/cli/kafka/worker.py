@@ -8,7 +8,7 @@ from leeboard.pipelines.cli.common import config_option, fail, read_config
 from leeboard.pipelines.cli.times import parse_time
 from leeboard.pipelines.kafka.worker.process import Refusal
 from leeboard.pipelines.kafka.worker.run import StageSupervisor, run_stage, start_logging
-from leeboard.pipelines.runtime.settings import STAGE_NAMES
+from leeboard.pipelines.topics import STAGE_NAMES
 
 
 @click.command()

@@ -8,7 +8,7 @@ from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.kafka.stage_topics import topics_of
-from leeboard.pipelines.runtime.settings import STAGE_NAMES, StageName
+from leeboard.pipelines.topics import STAGE_NAMES, StageName
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from kafka.errors import (
     TransactionalIdNotFoundError,
 )
 from leeboard.pipelines.kafka.settings import KafkaSettings
-from leeboard.pipelines.runtime.settings import StageName
+from leeboard.pipelines.topics import StageName
 
 from .topics import missing_rights
 

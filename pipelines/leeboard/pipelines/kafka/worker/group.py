@@ -11,7 +11,7 @@ from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.runtime.backend import WriteFailed
 from leeboard.pipelines.runtime.exits import exit_process
 from leeboard.pipelines.runtime.fold import IncomingRecord
-from leeboard.pipelines.runtime.settings import StageName
+from leeboard.pipelines.topics import StageName
 
 from .log_reader import LogReader, LogReadFailed
 from .transactions import TransactionSession, offsets_from, open_session, read_state

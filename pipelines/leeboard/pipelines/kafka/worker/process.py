@@ -23,7 +23,7 @@ from leeboard.pipelines.kafka.stage_topics import rights_of, topics_of
 from leeboard.pipelines.runtime.exits import CRASH_EXIT, STUCK_EXIT, USAGE_EXIT, exit_process
 from leeboard.pipelines.runtime.health import TIMER_STUCK_S, HealthServer, PortTaken
 from leeboard.pipelines.runtime.metrics import StageMetrics
-from leeboard.pipelines.runtime.settings import StageName
+from leeboard.pipelines.topics import StageName
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from .group import FaustBackend, make_app

@@ -17,8 +17,8 @@ from leeboard.pipelines.kafka.clients import ClientError, explain
 from leeboard.pipelines.measure import EmbedderError
 from leeboard.pipelines.runtime.exits import EXIT_REASONS, USAGE_EXIT
 from leeboard.pipelines.runtime.gc_tuning import collect_rarely
-from leeboard.pipelines.runtime.settings import StageName
 from leeboard.pipelines.runtime.warm import warm_kernels
+from leeboard.pipelines.topics import StageName
 
 from .process import PARENT_PID_VARIABLE, Refusal, StageWorker, source_topic_ids
 

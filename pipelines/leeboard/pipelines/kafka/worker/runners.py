@@ -15,8 +15,8 @@ from leeboard.pipelines.runtime.gate import GateFold
 from leeboard.pipelines.runtime.metrics import StageMetrics
 from leeboard.pipelines.runtime.normalise import Normaliser, arrival_ms_of
 from leeboard.pipelines.runtime.ownership import PartitionOwner, WriteIntervals
-from leeboard.pipelines.runtime.settings import StageName
 from leeboard.pipelines.runtime.watch import WatchFold
+from leeboard.pipelines.topics import StageName
 
 from .group import FaustBackend, own_partitions
 from .sender import Sender, SendFailed, default_partition

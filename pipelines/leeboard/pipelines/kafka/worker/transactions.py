@@ -12,7 +12,7 @@ from leeboard.pipelines.kafka.operate.rights import transactional_rights
 from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.runtime.backend import Fenced, Forbidden, WriteFailed
 from leeboard.pipelines.runtime.fold import OutgoingRecord
-from leeboard.pipelines.runtime.settings import StageName
+from leeboard.pipelines.topics import StageName
 
 #: a transaction is open only while it is written; that of a dead owner is ended by the next owner, or after this
 TRANSACTION_TIMEOUT_MS = 10_000
