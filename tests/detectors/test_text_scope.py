@@ -25,7 +25,6 @@ from leeboard.pipelines.watch.texts.signals import (
     OUTPUT_PARTS,
     PARTS_CALL,
     SIGNALS,
-    SPACE_CALL,
     STYLE,
     is_degenerate,
     restart_inputs,
@@ -33,7 +32,7 @@ from leeboard.pipelines.watch.texts.signals import (
 )
 from leeboard.pipelines.watch.texts.store_parts import stored_parts, warm_up_written
 
-from tests.detectors.texts import PLACES, Happening, TextScope, batch_of, hashes, made_up, part_of
+from tests.detectors.texts import Happening, TextScope, batch_of, hashes, made_up, part_of
 from tests.realdata.texts import join
 
 #: calls before a change, changed, and back again
@@ -148,7 +147,7 @@ def test_a_signal_that_is_switched_off_leaves_the_others_as_they_are(stream: Tex
     scope = TextScope()
     scope.reserve = lambda: 1 << 60  # type: ignore[method-assign]
     at = 0
-    for stop in (PARTS_CALL - 1, SPACE_CALL - 1, CALLS):
+    for stop in (PARTS_CALL - 1, FIT_EVENTS - 1, CALLS):
         TextScope.reserve(scope)
         scope.rows[2 + STYLE] = scope.rows[2 + INPUT_PARTS] = -1
         scope.feed(part_of(stream, at, stop), hashes(CALLS, 0)[at:stop])
@@ -243,14 +242,11 @@ def test_a_coder_is_worn_when_its_coordinates_no_longer_vary(stream: TextBatch) 
 def compressed(scope: TextScope, after_call: int = 0) -> float:
     """KB that a checkpoint writes."""
     parts = [scope.text.tobytes()]
-    young = scope.arenas.young[: chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)]
+    used = chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)
+    young = [scope.arenas.young[i] for i in scope.chunks[:used].tolist()]
     parts += [chunk.tobytes() for chunk in young if warm_up_written(chunk) > after_call]
-    for s, i in PLACES.items():
-        directions = s in DIRECTIONS
-        rows = scope.arenas.directions if directions else scope.arenas.parts
-        frozen = scope.arenas.frozen_directions if directions else scope.arenas.frozen_parts
-        parts += [rows[i].tobytes()] if scope.rows[2 + s] >= 0 else []
-        parts += [rows[i + 1].tobytes(), frozen[i // 2].tobytes()] if scope.is_open(s) else []
+    for s in scope.bank.columns(0):
+        parts += [part for part in scope.bank.changes(s).dump(scope.bank.row(0, s)) if part is not None]
     parts += stored_parts(scope.space, after_call).values() if scope.rows[1] >= 0 else []
     return sum(len(zlib.compress(part, 1)) for part in parts) / 1024
 
@@ -262,8 +258,8 @@ def test_the_state_of_a_scope_is_small_while_it_is_young_and_bounded_when_it_is_
     assert all(busy.is_open(s) for s in (OUTPUT_PARTS, STYLE, CONDITIONAL))
     assert compressed(busy) < 512
     assert compressed(busy, BEFORE + CHANGED - 100) < 0.85 * compressed(busy)
-    whole = sum(arena.nbytes for name, arena in busy.arenas._asdict().items() if name != "young")
-    assert whole < 1.2e6  # rows of all watchers and frozen references
+    whole = sum(len(part) for name, part in busy.parts().items() if not name.startswith("warm_up"))
+    assert whole < 1.2e6  # with the rows of all watchers and frozen references
 
 
 def test_levels_stand_for_calls_of_the_scope(stream: TextBatch) -> None:

@@ -29,7 +29,7 @@ from leeboard.pipelines.runtime.watch import WatchFold
 from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.settings import EngineSettings
-from leeboard.pipelines.watch.state import codec
+from leeboard.pipelines.watch.snapshot import codec
 from leeboard.schemas import Deploy, ModelCall, Page, decode_observation, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic

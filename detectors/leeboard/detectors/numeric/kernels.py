@@ -26,6 +26,7 @@ from leeboard.detectors.core.lifecycle import (
     SHORTEST_RUN,
     SURCHARGE,
     WATCHER_NATS,
+    report,
     return_block,
 )
 from leeboard.detectors.core.ranks import REFERENCE
@@ -381,3 +382,11 @@ def observe(
     if watcher["log_notice"] - WATCHER_NATS >= nats_notice and baseline(watcher) >= BASELINE_NEEDED:
         return RETURNED if matches_frozen(watcher, old, watcher["change"]) else NEXT
     return QUIET
+
+
+@kernel
+def step_number(
+    rows: Arena, i: int, frozen: Arena, y: float, u: float, v: float, nats_notice: float, scratch: Floats
+) -> int:
+    """`observe`, with the code noted in the row; LEVEL where the evidence of an open change passed its milestone."""
+    return report(rows[i], observe(rows, i, frozen, y, u, v, nats_notice, scratch))

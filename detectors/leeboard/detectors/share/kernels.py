@@ -13,6 +13,7 @@ earlier events count as "not this category") and not bet on.
 import math
 
 import numpy as np
+import numpy.typing as npt
 from leeboard.detectors.core.betting import claim, clear_wealth, cut_off, play, wealth_dtype
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
 from leeboard.detectors.core.lifecycle import (
@@ -25,6 +26,7 @@ from leeboard.detectors.core.lifecycle import (
     SHORTEST_RUN,
     SURCHARGE,
     WATCHER_NATS,
+    report,
     return_block,
 )
 
@@ -353,3 +355,52 @@ def bernoulli_gain(hits: int, events: int, share: float) -> float:
     if hits < events:
         gain += (events - hits) * math.log((1.0 - now) / (1.0 - share))
     return gain
+
+
+@kernel
+def step_share(
+    rows: Arena, i: int, frozen: Arena, hit: bool, u: float, nats_notice: float, nats_page: float, scratch: Floats
+) -> int:
+    """One yes or no through share row i, with its levels set and the code noted in the row; see `observe_share`."""
+    row = rows[i]
+    set_share_levels(row, nats_notice, nats_page)
+    return report(row, observe_share(rows, i, frozen, hit, u, nats_notice, scratch))
+
+
+@kernel
+def step_categories(
+    rows: Arena,
+    categories: npt.NDArray[np.int32],
+    frozen: Arena,
+    shown: int,
+    events: int,
+    u: float,
+    nats_notice: float,
+    nats_page: float,
+    nats: float,
+    scratch: Floats,
+) -> int:
+    """Category `shown` against all others, for every category of a stream that has shown more than one; joint codes.
+
+    `categories`: row of every category, -1 for none; `events`: of the stream, before this one; `nats`: what is added
+    to both levels, and beside it the log of the number of categories, since each has an equal part of the budget.
+    """
+    known = 0
+    for k in range(categories.size):
+        if categories[k] >= 0:
+            known += 1
+    if known == 0:
+        return QUIET
+    nats += math.log(np.float64(known))
+    codes = QUIET
+    for k in range(categories.size):
+        i = categories[k]
+        if i < 0:
+            continue
+        if rows[i]["wealth"]["nats_notice"] == 0.0:
+            if shown == k:  # first seen: counted, not bet on
+                open_share(rows[i], events, False, nats_notice + nats, nats_page + nats)
+                count_share(rows[i], True)
+            continue
+        codes |= step_share(rows, i, frozen, shown == k, u, nats_notice + nats, nats_page + nats, scratch)
+    return codes

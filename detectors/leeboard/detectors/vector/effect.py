@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
-from leeboard.detectors.base import Direction, Guarantee
 from leeboard.detectors.core import ranks
 from leeboard.detectors.core.changetime import ChangeTime
-from leeboard.detectors.core.effect import Z95, Effect, numeric_change
+from leeboard.detectors.core.effect import Z95, Effect
+from leeboard.detectors.core.evidence import Direction, Guarantee
 from leeboard.detectors.core.jit import Arena, Integers, Record, kernel
+from leeboard.detectors.numeric.effect import numeric_change
 
 from .change import direction_shift
 from .direction import project

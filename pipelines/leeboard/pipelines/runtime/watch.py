@@ -13,7 +13,7 @@ from leeboard.pipelines.numerics import numerics_tag
 from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine, Record
 from leeboard.pipelines.watch.settings import EngineSettings
-from leeboard.pipelines.watch.state.codec import StateError
+from leeboard.pipelines.watch.snapshot.codec import StateError
 from leeboard.schemas import Alert, Observation, Refused, Reject, Summary, encode, reject
 from msgspec import Struct
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 from leeboard.detectors.core.budget import page_nats
-from leeboard.pipelines.watch.incidents.rounding import rounded
+from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert, Ledger, Page, RolledUp, Status, scope_parts
 from msgspec import Struct, field

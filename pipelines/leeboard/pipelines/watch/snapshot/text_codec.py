@@ -3,13 +3,12 @@
 import zlib
 from collections.abc import Mapping
 
+from leeboard.detectors.core.arenas import record_bytes, record_of
 from leeboard.detectors.vector.store import FIT_EVENTS
-from leeboard.pipelines.watch.state.records import record_bytes, record_of
 from leeboard.pipelines.watch.state.scope import TextsSeen
-
-from .bank import TextBank
-from .rows import chunks_needed
-from .store_parts import put_store, stored_parts, warm_up_written
+from leeboard.pipelines.watch.texts.bank import TextBank
+from leeboard.pipelines.watch.texts.rows import chunks_needed
+from leeboard.pipelines.watch.texts.store_parts import put_store, stored_parts, warm_up_written
 
 _SPACE = "space."
 

@@ -8,13 +8,12 @@ from leeboard.detectors.core.jit import Record
 from leeboard.detectors.vector.effect import typical_calls
 from leeboard.detectors.vector.novelty import novel
 from leeboard.detectors.vector.store import GIVENS, first_from
-from leeboard.pipelines.watch.incidents.rounding import rounded
+from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.state.scope import Incident, RecentId, Scope
+from leeboard.pipelines.watch.texts.bank import OUTPUTS, TextBank
+from leeboard.pipelines.watch.texts.counts import moved_features, moved_tokens, texts_before, texts_since
+from leeboard.pipelines.watch.texts.signals import CONTENT, DIRECTIONS, KINDS, SIGNALS
 from leeboard.schemas import FEATURES, STYLE, TextMove, TextShift
-
-from .bank import OUTPUTS, TextBank
-from .counts import moved_features, moved_tokens, texts_before, texts_since
-from .signals import CONTENT, DIRECTIONS, KINDS, SIGNALS
 
 #: features and style entries told of a side; examples of a signal
 MOST_FEATURES, MOST_TOKENS, MOST_EXAMPLES = 5, 8, 2
@@ -57,7 +56,7 @@ def shown_calls(bank: TextBank, scope: Scope, incident: Incident, recent: Sequen
         if column not in DIRECTIONS:
             continue
         space, kind = bank.space(scope.slot), int(KINDS[DIRECTIONS.index(column)])
-        old = bank.frozen_directions.array[bank.record(scope.slot, column)["frozen"]]
+        old = _frozen(bank, scope.slot, column)
         if column == CONTENT:
             new = novel(space, kind, int(old["since"]), len(FEATURES), MOST_NEW)
             for call in [call for call in (new.calls if new is not None else ()) if call in named][:MOST_EXAMPLES]:
@@ -72,12 +71,18 @@ def shown_calls(bank: TextBank, scope: Scope, incident: Incident, recent: Sequen
 
 def open_columns(bank: TextBank, scope: Scope, incident: Incident) -> list[int]:
     """Columns of the text signals of an incident whose change is open."""
-    columns = {shift.place.column for shift in incident.shifts if shift.place.kind == "text"}
+    columns = {shift.key.column for shift in incident.shifts if shift.key.kind == "text"}
     return [column for column in sorted(columns) if bank.is_open(scope.slot, column)]
 
 
+def _frozen(bank: TextBank, slot: int, column: int) -> Record:
+    """The frozen reference of the open change of a direction."""
+    record = bank.directions.record(bank.row(slot, column))
+    return bank.directions.frozen.array[record["frozen"]]
+
+
 def _new_share(bank: TextBank, slot: int) -> float | None:
-    old = bank.frozen_directions.array[bank.record(slot, CONTENT)["frozen"]]
+    old = _frozen(bank, slot, CONTENT)
     new = novel(bank.space(slot), GIVENS, int(old["since"]), len(FEATURES))
     return rounded(new.share) if new is not None else None
 
