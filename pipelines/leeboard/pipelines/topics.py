@@ -10,19 +10,20 @@ from msgspec import Meta, Struct, field
 StageName: TypeAlias = Literal["normalise", "watch", "gate"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 
-TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+#: what Kafka allows as the name of a topic or group
+KafkaName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
 class TopicSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[kafka.topics]`: names."""
 
-    raw: Annotated[list[TopicName], Meta(min_length=1)] = field(default_factory=lambda: ["leeboard.raw"])
-    control: TopicName = "leeboard.control"
-    calls: TopicName = "leeboard.calls"
-    state: TopicName = "leeboard.state"
-    alerts: TopicName = "leeboard.alerts"
-    alert_state: TopicName = "leeboard.alert-state"
-    pages: TopicName = "leeboard.pages"
-    gate_state: TopicName = "leeboard.gate-state"
-    summaries: TopicName = "leeboard.summaries"
-    dead_letters: TopicName = "leeboard.dead-letters"
+    raw: Annotated[list[KafkaName], Meta(min_length=1)] = field(default_factory=lambda: ["leeboard.raw"])
+    control: KafkaName = "leeboard.control"
+    calls: KafkaName = "leeboard.calls"
+    state: KafkaName = "leeboard.state"
+    alerts: KafkaName = "leeboard.alerts"
+    alert_state: KafkaName = "leeboard.alert-state"
+    pages: KafkaName = "leeboard.pages"
+    gate_state: KafkaName = "leeboard.gate-state"
+    summaries: KafkaName = "leeboard.summaries"
+    dead_letters: KafkaName = "leeboard.dead-letters"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from leeboard.pipelines.topics import StageName, TopicName, TopicSettings
+from leeboard.pipelines.topics import StageName, KafkaName, TopicSettings
 from msgspec import Meta, Struct, field
 
 PositiveNumber = Annotated[float, Meta(gt=0)]
@@ -50,7 +50,7 @@ class KafkaSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     bootstrap_servers: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: ["127.0.0.1:9092"])
     #: prefix of consumer groups and transactional ids: two fleets on one cluster need two
-    app_id: TopicName = "leeboard"
+    app_id: KafkaName = "leeboard"
     security: SecuritySettings = field(default_factory=SecuritySettings)
     topics: TopicSettings = field(default_factory=TopicSettings)
     #: partitions of `calls` and `state`: bounds the number of watch workers
