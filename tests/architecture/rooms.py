@@ -83,7 +83,9 @@ def short(room: str) -> str:
 
 
 def levels(graph: Arrows) -> dict[str, int]:
-    """How far above the ground each room stands: one more than the highest room that it imports."""
+    """How far above the ground each room stands: one more than the highest room that it imports. ValueError in a circle."""
+    if around := circles(graph):
+        raise ValueError(f"rooms that reach themselves have no height: {around}")
     found: dict[str, int] = {}
 
     def level(room: str) -> int:
