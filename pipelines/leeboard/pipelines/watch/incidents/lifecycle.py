@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from leeboard.detectors import Evidence
-from leeboard.detectors.core.budget import SEVERE_CALLS
+from leeboard.detectors.core.budget import SEVERE_EVENTS
 from leeboard.detectors.core.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.settings import EngineSettings
@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from .levels import MAX_MILESTONE, Levels
 
 #: calls after the change at which an incident is looked at, then at each doubling
-CHECKS = (SEVERE_CALLS, 50, 100, 200, 400)
+CHECKS = (SEVERE_EVENTS, 50, 100, 200, 400)
 #: calls that an incident of an announced change, or of context only, stays open
 ANNOUNCED_CALLS = 400
 #: calls that an incident stays open whose effects are all below their floors
