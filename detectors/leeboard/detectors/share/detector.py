@@ -25,7 +25,7 @@ class BinaryDetector:
 
     `level`: fire when the evidence supports one false firing in so many events; `page_level`: level beyond which claims
     are tempered for; `floor`: difference of shares below which the stream counts as returned.
-    Source: module `categorical`.
+    Source: module `share.kernels`.
 
     >>> import random
     >>> from leeboard.detectors import BinaryDetector, event_uniforms
