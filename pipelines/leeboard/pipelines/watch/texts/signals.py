@@ -163,7 +163,7 @@ def is_degenerate(store: Record, kind: int, since: int) -> bool:
 
 @kernel
 def restart_outputs(arenas: TextArenas, rows: RowNumbers, chunks: RowNumbers, call: int, features: bool) -> None:
-    """Restart the outputs and the pairs: outputs are measured differently from now on, or their quantiser is degenerate.
+    """Restart outputs and pairs: outputs are measured differently from now on, or their quantiser is degenerate.
 
     `chunks`: rows of WARM_UP, -1 for none; `call`: number of the next call; `features`: do the features mean something
     else, too? Open changes of these signals end unreported; the owner frees their watchers and frozen references
