@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from leeboard.detectors.core.lifecycle import FIRED, LEVEL
 from leeboard.pipelines.watch.texts.rows import chunks_needed
-from leeboard.pipelines.watch.texts.signals import DIRECTIONS, SIGNALS
+from leeboard.pipelines.watch.texts.signals import SIGNALS
 from leeboard.pipelines.watch.texts.store_parts import stored_parts
 
-from tests.detectors.texts import PLACES, Happening, TextScope, batch_of, hashes, part_of
+from tests.detectors.texts import Happening, TextScope, batch_of, hashes, part_of
 from tests.realdata.text_streams import (
     MIXED_NULLS,
     MIXED_UPDATES,
@@ -258,19 +258,12 @@ def speed_and_state() -> list[str]:
 def state_sizes(scope: TextScope, since: int) -> list[str]:
     """KB in memory, KB compressed, KB compressed that a checkpoint after call `since` writes."""
     rows = [bytes(scope.text.tobytes())]
-    young = chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)
-    rows += [chunk.tobytes() for chunk in scope.arenas.young[:young]]
-    for s in PLACES:
-        if scope.rows[2 + s] < 0:
-            continue
-        arenas = scope.arenas.directions, scope.arenas.frozen_directions
-        if s not in DIRECTIONS:
-            arenas = scope.arenas.parts, scope.arenas.frozen_parts
-        rows.append(scope.row(s).tobytes())
-        if scope.is_open(s):
-            rows += [arenas[0][PLACES[s] + 1].tobytes(), arenas[1][PLACES[s] // 2].tobytes()]
-    space = [stored_parts(scope.space), stored_parts(scope.space, since)] if scope.rows[1] >= 0 else [{}, {}]
-    whole, part = ([*rows, *parts.values()] for parts in space)
+    warm_up = chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)
+    rows += [scope.arenas.warm_up[i].tobytes() for i in scope.chunks[:warm_up].tolist()]
+    for s in scope.bank.columns(0):
+        rows += [part for part in scope.bank.changes(s).dump(scope.bank.row(0, s)) if part is not None]
+    store = [stored_parts(scope.store), stored_parts(scope.store, since)] if scope.rows[1] >= 0 else [{}, {}]
+    whole, part = ([*rows, *parts.values()] for parts in store)
     packed = [sum(len(zlib.compress(row, 1)) for row in each) / 1024 for each in (whole, part)]
     return [f"{sum(map(len, whole)) / 1024:.0f} KB", *(f"{size:.0f} KB" for size in packed)]
 

@@ -66,7 +66,7 @@ def test_the_kernels_are_compiled_by_code_that_exists() -> None:
     imports, call = code[1].rsplit("; ", 1)
     names: dict[str, object] = {}
     exec(imports, names)
-    assert call == "warm_kernels(Config())"
+    assert call == "warm_kernels(Config().engine())"
     assert callable(names["warm_kernels"]) and names["Config"] is Config
 
 

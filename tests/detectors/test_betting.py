@@ -204,9 +204,9 @@ def test_scores_that_moved_cross_more_often_than_that() -> None:
 
 
 def share_logs(hits: int, misses: int, hit: bool, u: float) -> Floats:
-    row, logs = np.zeros(1, categorical.SHARE)[0], np.zeros(categorical.RATIO_BETS)
+    row, logs = np.zeros(1, categorical.SHARE_STATE)[0], np.zeros(categorical.RATIO_BETS)
     row["hits"], row["misses"] = hits, misses
-    categorical.log_e_values(row, hit, u, logs)
+    categorical.share_log_e_values(row, hit, u, logs)
     return logs
 
 

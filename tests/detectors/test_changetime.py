@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leeboard.detectors.core.changetime import WIDTH_NATS, refine
-from leeboard.detectors.numeric.dependence import RECENT, WHITENER
+from leeboard.detectors.numeric.dependence import RECENT
 
 Scores = npt.NDArray[np.float64]
 anything = st.lists(st.floats(-3.5, 3.5, width=32), min_size=1, max_size=300)
 
 
-def whitener(scores: Scores | list[float]) -> np.void:
-    """A whitener that has seen these scores."""
-    state = np.zeros(1, WHITENER)[0]
+def ring(scores: Scores | list[float]) -> tuple[npt.NDArray[np.float32], int]:
+    """The ring of newest scores after these, and their number."""
+    newest = np.zeros(RECENT, np.float32)
     for n, z in enumerate(scores):
-        state["scores"][n % RECENT] = z
-    state["queued"] = len(scores)
-    return state
+        newest[n % RECENT] = z
+    return newest, len(scores)
 
 
 def gains(scores: list[float], reach: int) -> list[float]:
@@ -33,7 +32,7 @@ def gains(scores: list[float], reach: int) -> list[float]:
 def test_the_estimate_is_the_most_likely_split_and_the_interval_all_that_come_near(
     scores: list[float], reach: int
 ) -> None:
-    estimate, earliest, latest = refine(whitener(scores), reach)
+    estimate, earliest, latest = refine(*ring(scores), reach)
     found = gains(scores, reach)
     near = [k for k, gain in enumerate(found) if gain >= max(found) - WIDTH_NATS]
     assert estimate == found.index(max(found))
@@ -42,12 +41,12 @@ def test_the_estimate_is_the_most_likely_split_and_the_interval_all_that_come_ne
 
 @given(anything, st.integers(0, 200))
 def test_the_interval_holds_the_estimate_and_nothing_that_was_not_seen(scores: list[float], reach: int) -> None:
-    estimate, earliest, latest = refine(whitener(scores), reach)
+    estimate, earliest, latest = refine(*ring(scores), reach)
     assert 0 <= latest <= estimate <= earliest < min(RECENT, len(scores), reach + 1)
 
 
 def test_without_scores_the_change_is_the_newest_event() -> None:
-    assert refine(whitener([]), 10) == (0, 0, 0)
+    assert refine(*ring([]), 10) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("shift", "since", "error"), [(1.0, 25, 4), (2.0, 8, 1), (-1.0, 60, 4)])
@@ -57,7 +56,7 @@ def test_a_shift_is_dated_and_the_interval_holds_the_truth(shift: float, since: 
     for _ in range(300):
         scores = rng.standard_normal(400)
         scores[-since:] += shift
-        estimate, earliest, latest = refine(whitener(scores.clip(-3.5, 3.5)), 127)
+        estimate, earliest, latest = refine(*ring(scores.clip(-3.5, 3.5)), 127)
         errors.append(abs(estimate - (since - 1)))
         held += latest <= since - 1 <= earliest
     assert np.median(errors) <= error

@@ -122,7 +122,12 @@ CASES = (
     Case(BinaryDetector, YES_NO, {"level": 1e4}),
     Case(CategoricalDetector, CATEGORIES, {"level": 1e4}),
     Case(DirectionDetector, VECTORS, {"level": 1e4, "dimensions": DIMENSIONS}),
-    Case(ConditionalDetector, VECTORS, {"level": 1e3, "page_level": 1e6, "dimensions": 3, "given": 2}, covariates=2),
+    Case(
+        ConditionalDetector,
+        VECTORS,
+        {"level": 1e3, "page_level": 1e6, "dimensions": 3, "conditioning_dimensions": 2},
+        covariates=2,
+    ),
     Case(FeaturesDetector, VECTORS, {"level": 1e4, "features": DIMENSIONS}),
     Case(RiverDetector, NUMBERS, {"text": "ADWIN(delta=0.0001)"}),
     Case(RiverDetector, SIGNED, {"text": "KSWIN(alpha=1e-8)"}),

@@ -12,7 +12,7 @@ from leeboard.detectors.core.betting import BETS, CLIP
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.core.ranks import REFERENCE
 from leeboard.detectors.numeric import dependence
-from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVELS, LONG_RUN, SCALES, WHITENER
+from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVEL_FEATURES, LONG_RUN, SCALES, WHITENER
 from leeboard.detectors.numeric.kernels import clipped_score
 
 from tests.detectors.streams import Arena, Floats, poisson_limit
@@ -28,7 +28,7 @@ def whiten_all(refs: Arena, whitener: Arena, x: Floats, u: Floats) -> Floats:
     gain = np.zeros(BETS)
     for t in range(x.size):
         z = clipped_score(ranks.rank(refs[0], x[t], u[t, 0]))
-        residual = dependence.whiten(whitener[0], z, True, gain[:LEVELS])
+        residual = dependence.whiten(whitener[0], z, True, gain[:LEVEL_FEATURES])
         found[t, 0] = z
         found[t, 1] = clipped_score(ranks.rank(refs[1], residual, u[t, 1]))
     return found

@@ -22,7 +22,7 @@ SCRATCH = np.zeros(BETS)
 
 def numbers(events: list[float]) -> tuple[Arena, Arena]:
     """Row 0 has seen these transformed values, and opened nothing."""
-    rows, frozen = np.zeros(2, numeric.NUMERIC), np.zeros(1, numeric.FROZEN_NUMERIC)
+    rows, frozen = np.zeros(2, numeric.NUMERIC_STATE), np.zeros(1, numeric.FROZEN_NUMERIC_STATE)
     numeric.open_row(rows[0], math.log(1e3), math.log(1e4))
     feed(rows, frozen, events)
     return rows, frozen
@@ -70,7 +70,7 @@ def test_opening_a_change_leaves_the_process_that_found_it_undisturbed() -> None
     for name in ("reference", "residuals", "whitener", "long_run", "wealth", "log_notice", "log_page", "events"):
         assert np.array_equal(rows[0][name], alone[0][name]), name
     later = normal(12, 30, 3)
-    feed(rows, np.zeros(1, numeric.FROZEN_NUMERIC), later)
+    feed(rows, np.zeros(1, numeric.FROZEN_NUMERIC_STATE), later)
     feed(alone, frozen, later)
     assert rows[0]["log_page"] == alone[0]["log_page"]
 
@@ -78,7 +78,7 @@ def test_opening_a_change_leaves_the_process_that_found_it_undisturbed() -> None
 def test_a_return_gives_the_old_references_back() -> None:
     rows, frozen, old, _ = opened()
     feed(rows, frozen, normal(10, 40, 5))
-    numeric.restore(rows, 0, frozen)
+    numeric.restore_number(rows, 0, frozen)
     assert known(rows[0]["reference"]) == law(old)
     assert (rows[0]["watcher"], rows[0]["frozen"], rows[0]["retained"]) == (-1, -1, -1)
     assert rows[0]["log_notice"] == -math.inf
@@ -139,7 +139,7 @@ said = st.lists(st.booleans(), min_size=1, max_size=300)
 
 @given(said, st.lists(st.booleans(), min_size=1, max_size=RECENT_VALUES))
 def test_the_counts_of_a_share_are_split_at_the_change(old: list[bool], new: list[bool]) -> None:
-    rows, frozen = np.zeros(2, categorical.SHARE), np.zeros(1, categorical.FROZEN_SHARE)
+    rows, frozen = np.zeros(2, categorical.SHARE_STATE), np.zeros(1, categorical.FROZEN_SHARE_STATE)
     categorical.open_share(rows[0], 0, False, math.log(1e3), math.log(1e4))
     for t, hit in enumerate([*old, *new]):
         categorical.advance_share(rows[0], hit, (t % 7 + 0.5) / 7, np.zeros(categorical.RATIO_BETS))
@@ -153,7 +153,7 @@ def test_the_counts_of_a_share_are_split_at_the_change(old: list[bool], new: lis
 
 
 def test_a_category_that_comes_late_has_missed_all_earlier_events() -> None:
-    row = np.zeros(1, categorical.SHARE)[0]
+    row = np.zeros(1, categorical.SHARE_STATE)[0]
     categorical.open_share(row, 40, False, 7.0, 9.0)
     categorical.count_share(row, True)
     assert (row["events"], row["hits"], row["misses"]) == (41, 1, 40)

@@ -29,13 +29,13 @@ def rank_all(refs: Arena, rows: Arena, x: Floats, u: Floats, v: Floats) -> Float
         for t in range(x.shape[1]):
             y = x[s, t]
             if rows.size:
-                y = numeric.prepare(rows[s], y, u[s, t], True, numeric.DITHER)
+                y = numeric.prepare_number(rows[s], y, u[s, t], True, numeric.DITHER)
             found[s, t] = ranks.rank(refs[s], y, v[s, t])
     return found
 
 
 def ranked(x: Floats, rng: np.random.Generator, *, dithered: bool = True) -> Floats:
-    rows = np.zeros(x.shape[0] if dithered else 0, numeric.NUMERIC)
+    rows = np.zeros(x.shape[0] if dithered else 0, numeric.NUMERIC_STATE)
     return rank_all(np.zeros(x.shape[0], REFERENCE), rows, x, rng.random(x.shape), rng.random(x.shape))
 
 

@@ -115,7 +115,7 @@ def everything() -> dict[str, str]:
         **shares("binary", BinaryDetector(level=1e3, page_level=1e5)),
         **shares("categories", CategoricalDetector(level=1e3, page_level=1e5)),
         **vectors("direction", DirectionDetector(dimensions=3, level=1e3)),
-        **vectors("conditional", ConditionalDetector(dimensions=3, given=2, level=1e3)),
+        **vectors("conditional", ConditionalDetector(dimensions=3, conditioning_dimensions=2, level=1e3)),
         **vectors("features", FeaturesDetector(features=3, level=1e3)),
     }
     for seed in SEEDS:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from leeboard.detectors.vector import store as stores
-from leeboard.detectors.vector.store import CHUNK_ROWS, FIT_EVENTS, GIVENS, RESIDUALS, ROWS, VECTORS
+from leeboard.detectors.vector.store import CHUNK_ROWS, CONDITIONING, FIT_EVENTS, RESIDUALS, ROWS, VECTORS
 from leeboard.pipelines.watch.texts.store_parts import put_store, stored_parts
 
 SEED = 5
@@ -53,74 +53,74 @@ def test_larger_values_never_have_smaller_codes() -> None:
 
 def filled(events: int, *, unpaired: int = 7) -> Any:
     """A space whose quantisers are fitted from the start; every `unpaired`-th vector is given nothing."""
-    space = np.zeros(1, stores.store_dtype(3, 2))[0]
-    space["quantiser"]["fitted"], space["given_quantiser"]["fitted"] = 1, 1
+    store = np.zeros(1, stores.store_dtype(3, 2))[0]
+    store["quantiser"]["fitted"], store["conditioning_quantiser"]["fitted"] = 1, 1
     for call in range(1, events + 1):
-        grow(space, call, paired=call % unpaired != 0)
-    return space
+        grow(store, call, paired=call % unpaired != 0)
+    return store
 
 
-def grow(space: Any, call: int, *, paired: bool) -> None:
+def grow(store: Any, call: int, *, paired: bool) -> None:
     rng = np.random.default_rng([SEED, call])
-    given = space["given"]
+    given = store["conditioning"]
     if paired:
         slot = stores.next_row(given, call)
         given["codes"][slot] = rng.integers(-67, 68, 2)
-    slot = stores.next_row(space["ring"], call)
-    space["ring"]["codes"][slot] = rng.integers(-67, 68, 3)
+    slot = stores.next_row(store["ring"], call)
+    store["ring"]["codes"][slot] = rng.integers(-67, 68, 3)
     if paired:
-        space["ring"]["partners"][slot] = given["events"] - 1
-    stores.pair_newest(space, call)
+        store["ring"]["partners"][slot] = given["events"] - 1
+    stores.pair_newest(store, call)
 
 
 def test_a_ring_holds_the_newest_rows_and_pairs_find_both_halves() -> None:
-    space = filled(3000)
-    assert stores.seen(space, VECTORS) == 3000
-    assert stores.seen(space, GIVENS) == stores.seen(space, RESIDUALS) == 3000 - 3000 // 7
-    assert stores.oldest(space, VECTORS) == 3000 - ROWS
-    for kind in (VECTORS, GIVENS, RESIDUALS):
-        for event in (stores.oldest(space, kind), stores.seen(space, kind) - 1):
-            call = stores.call_of(space, kind, event)
+    store = filled(3000)
+    assert stores.seen(store, VECTORS) == 3000
+    assert stores.seen(store, CONDITIONING) == stores.seen(store, RESIDUALS) == 3000 - 3000 // 7
+    assert stores.oldest(store, VECTORS) == 3000 - ROWS
+    for kind in (VECTORS, CONDITIONING, RESIDUALS):
+        for event in (stores.oldest(store, kind), stores.seen(store, kind) - 1):
+            call = stores.index_of(store, kind, event)
             rng = np.random.default_rng([SEED, call])
             given = rng.integers(-67, 68, 2) if call % 7 else None
             vector = rng.integers(-67, 68, 3)
-            expected = given if kind == GIVENS else vector
+            expected = given if kind == CONDITIONING else vector
             assert expected is not None
-            assert stores.vector_of(space, kind, event).tolist() == expected.tolist()
+            assert stores.vector_of(store, kind, event).tolist() == expected.tolist()
             if kind == RESIDUALS:
                 assert given is not None
-                assert stores.given_of(space, event).tolist() == given.tolist()
+                assert stores.conditioning_of(store, event).tolist() == given.tolist()
 
 
 def test_pairs_whose_other_half_has_left_the_ring_are_none() -> None:
     """What the vectors are given comes without vectors for longer than its ring is."""
-    space = filled(100)
+    store = filled(100)
     for call in range(101, 101 + ROWS):
-        stores.next_row(space["given"], call)
-    assert stores.oldest(space, RESIDUALS) == stores.seen(space, RESIDUALS)
+        stores.next_row(store["conditioning"], call)
+    assert stores.oldest(store, RESIDUALS) == stores.seen(store, RESIDUALS)
 
 
 def test_a_space_is_the_same_after_its_parts_were_read_back() -> None:
     for events in (0, 1, CHUNK_ROWS, 2500):
-        space = filled(events)
-        twin = np.zeros(1, space.dtype)[0]
-        put_store(twin, stored_parts(space))
-        assert twin.tobytes() == space.tobytes()
+        store = filled(events)
+        twin = np.zeros(1, store.dtype)[0]
+        put_store(twin, stored_parts(store))
+        assert twin.tobytes() == store.tobytes()
 
 
 def test_parts_since_a_call_are_those_that_changed() -> None:
-    space = filled(2500)
-    parts = stored_parts(space)
+    store = filled(2500)
+    parts = stored_parts(store)
     for call in range(2501, 2551):
-        grow(space, call, paired=call % 7 != 0)
-    changed = stored_parts(space, 2500)
+        grow(store, call, paired=call % 7 != 0)
+    changed = stored_parts(store, 2500)
     assert "coders" not in changed
     assert 2 <= len(changed) <= 7
     assert sum(map(len, changed.values())) < sum(map(len, parts.values())) / 2
-    assert stored_parts(space, 2550).keys() == {"counts"}
-    twin = np.zeros(1, space.dtype)[0]
+    assert stored_parts(store, 2550).keys() == {"counts"}
+    twin = np.zeros(1, store.dtype)[0]
     put_store(twin, parts | changed)
-    assert twin.tobytes() == space.tobytes()
+    assert twin.tobytes() == store.tobytes()
 
 
 def test_parts_that_are_missing_or_damaged_are_refused() -> None:

@@ -165,7 +165,7 @@ def test_the_fast_path_is_the_detector_event_for_event(kind: str) -> None:
     if kind == "direction":
         detector, codes = DirectionDetector(dimensions=3, level=1e3), direction_codes(x, events, 1e3)
     elif kind == "conditional":
-        detector = ConditionalDetector(dimensions=3, given=2, level=1e3)
+        detector = ConditionalDetector(dimensions=3, conditioning_dimensions=2, level=1e3)
         codes = direction_codes(x, events, 1e3, given=given)
     else:
         detector, codes = FeaturesDetector(features=3, level=1e3), features_codes(x, events, 1e3)

@@ -1,7 +1,8 @@
 """Detectors: numbers in, evidence out. They know no call, no topic and no clock."""
 
-from .base import Detector, Evidence, Uniforms, event_uniforms, hash64
+from .base import Detector, Uniforms, event_uniforms, hash64
 from .core.changetime import ChangeTime
+from .core.evidence import Evidence
 from .numeric.detector import NumericDetector
 from .share.detector import BinaryDetector, CategoricalDetector
 from .vector.detector import ConditionalDetector, DirectionDetector, FeaturesDetector

@@ -3,45 +3,18 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from .core.changetime import ChangeTime
+from .core.evidence import Evidence
 from .core.special import uniform
 
-Direction = Literal["up", "down", "spread"]
-Guarantee = Literal["exact", "approximate", "empirical"]
 #: what a detector eats: a number, a category, or the numbers of a vector, whichever it is for
 Value = float | str | Sequence[float] | npt.NDArray[Any]
 #: three independent numbers, uniform on (0, 1)
 Uniforms = tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why a detector fired.
-
-    `level` is the largest A, in events of the stream, at which it would fire now: while nothing changes, such a level
-    is first reached at most once in A events on average. It is `exact` under exchangeability up to the first firing,
-    `approximate` where the stream's own course is predicted, `empirical` after a firing or on wandering traffic.
-    `effect` is a relative change for logarithmic values (0.2 = 20 % more), else a difference; `before` and `after` are
-    in the unit of the values.
-    """
-
-    level: float
-    direction: Direction
-    before: float
-    after: float
-    effect: float
-    effect_interval: tuple[float, float]
-    n_before: int
-    n_after: int
-    change: ChangeTime
-    guarantee: Guarantee
-    detector: str
 
 
 @runtime_checkable

@@ -10,9 +10,10 @@ import numpy as np
 from river import drift
 from river.base import DriftDetector
 
-from .base import Detector, Evidence, Uniforms, Value, pack, unpack
+from .base import Detector, Uniforms, Value, pack, unpack
 from .core.changetime import ChangeTime
 from .core.effect import finite
+from .core.evidence import Evidence
 
 #: a River detector starts afresh after so many values, from the last HISTORY / 2 of them: its state is then a function
 #: of at most HISTORY values, which is what a snapshot stores (River's own objects could only be pickled)

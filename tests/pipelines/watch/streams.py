@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from leeboard.detectors.core.arenas import Rows
 from leeboard.pipelines.measure import Measurer, MeasureSettings
 from leeboard.pipelines.watch.engine import Engine, Record
 from leeboard.pipelines.watch.gate.fold import Gate
@@ -149,3 +150,32 @@ def opened(outcome: Outcome) -> list[str]:
         + ",".join(s.name + (f"={s.category}" if s.category else "") for s in a.signals)
         for a in outcome.alerts
     ]
+
+
+def arenas(engine: Engine) -> dict[str, Rows]:
+    """Every arena of an engine, by name."""
+    bank = engine.bank
+    texts = bank.text.bank
+    return {
+        "scopes": bank.scopes,
+        "numeric": bank.numeric.detectors.rows,
+        "frozen": bank.numeric.detectors.frozen,
+        "clocks": bank.numeric.clocks,
+        "givens": bank.numeric.givens,
+        "shares": bank.binary.detectors.rows,
+        "frozen_shares": bank.binary.detectors.frozen,
+        "ring": bank.history.ring,
+        "ids": bank.history.ids,
+        "texts": texts.texts,
+        "stores": texts.stores,
+        "warm_up": texts.young,
+        "directions": texts.directions.rows,
+        "frozen_directions": texts.directions.frozen,
+        "parts": texts.parts.rows,
+        "frozen_parts": texts.parts.frozen,
+    }
+
+
+def used(engine: Engine) -> dict[str, int]:
+    """Rows allocated in every arena."""
+    return {name: rows.used for name, rows in arenas(engine).items()}

@@ -10,9 +10,9 @@ from leeboard.pipelines import simulate as sim
 from leeboard.pipelines.measure.fingerprints import id_hash
 from leeboard.pipelines.signals import NUMERIC
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
 from leeboard.pipelines.watch.incidents.alerts import MAX_EXAMPLES, MAX_SIGNALS
 from leeboard.pipelines.watch.settings import EngineSettings, WatchSettings
+from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
 from leeboard.pipelines.watch.state.layout import CATEGORIES
 from leeboard.pipelines.watch.state.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS
@@ -20,15 +20,10 @@ from leeboard.schemas import NUMBERS, Accept, Deploy, Observation
 from msgspec.structs import replace
 
 from .eventful import SETTINGS, about, eventful, merged
-from .streams import ALERTS_ONLY, DAY_MS, MEASURER, START_MS, Traffic, opened, run
+from .streams import ALERTS_ONLY, DAY_MS, MEASURER, START_MS, Traffic, arenas, opened, run, used
 
 ARENAS = ("scopes", "numeric", "frozen", "clocks", "givens", "shares", "frozen_shares", "ring", "ids")
 ROUTES, MAX_SCOPES = 3000, 500
-
-
-def used(bank: Bank) -> dict[str, int]:
-    """Rows handed out, by arena."""
-    return {name: getattr(bank, name).used for name in ARENAS}
 
 
 def on_routes(count: int, busy: int) -> list[Record]:
@@ -49,10 +44,10 @@ def test_more_routes_than_the_limit_push_the_quietest_out_and_are_counted() -> N
     assert len(engine.scopes) >= 0.9 * MAX_SCOPES
     assert {f"/shop/default/busy-{k}" for k in range(20)} < engine.scopes.keys()
     assert [s.sequence for s in engine.summarise() if "busy" in s.scope] == [ROUTES // 20] * 20
-    assert used(engine.bank)["scopes"] == len(engine.scopes)
-    assert used(engine.bank)["numeric"] <= MAX_SCOPES * len(NUMERIC)
-    assert len(engine.bank.numeric.array) <= 2 * MAX_SCOPES * len(NUMERIC)
-    assert len(engine.bank.numeric_rows) <= 2 * MAX_SCOPES
+    assert used(engine)["scopes"] == len(engine.scopes)
+    assert used(engine)["numeric"] <= MAX_SCOPES * len(NUMERIC)
+    assert len(engine.bank.numeric.detectors.rows.array) <= 2 * MAX_SCOPES * len(NUMERIC)
+    assert len(engine.bank.numeric.rows) <= 2 * MAX_SCOPES
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -71,7 +66,7 @@ def test_a_dropped_scope_gives_every_row_back() -> None:
     records = merged(eventful())
     for at in range(0, len(records), 500):
         engine.step(records[at : at + 500], range(at, min(at + 500, len(records))))
-        most = {name: max(rows, most[name]) for name, rows in used(engine.bank).items()}
+        most = {name: max(rows, used(engine)[name]) for name, rows in most.items()}
     assert min(most.values()) > 0
     alone = Traffic(route="alone")
     run(alone.take(300), SETTINGS, engine=engine)
@@ -79,11 +74,13 @@ def test_a_dropped_scope_gives_every_row_back() -> None:
         engine.drop(key)
         engine.validate_state()
     lonely = run(Traffic(route="alone").take(300), SETTINGS).engine
-    assert used(engine.bank) == used(lonely.bank)
+    assert used(engine) == used(lonely)
     engine.drop(alone.scope)
-    assert set(used(engine.bank).values()) == {0}
-    for name in ("numeric_rows", "regression_rows", "binary_rows", "category_rows", "ring_chunks", "id_chunks"):
-        assert (getattr(engine.bank, name) == -1).all()
+    assert set(used(engine).values()) == {0}
+    bank = engine.bank
+    tables = (bank.numeric.rows, bank.numeric.regressions, bank.binary.rows, bank.categorical.rows)
+    for table in (*tables, bank.history.ring_chunks, bank.history.id_chunks):
+        assert (table == -1).all()
 
 
 def test_a_scope_in_the_place_of_a_dropped_one_starts_from_nothing() -> None:
@@ -150,7 +147,7 @@ def test_a_category_that_is_called_other_shares_the_place_of_all_others() -> Non
     (scope,) = engine.scopes.values()
     others = [place for place, name in scope.names.items() if name == "other"]
     assert others == [DetectorKey("categorical", 0, CATEGORIES - 1)]
-    assert engine.bank.record(scope.slot, others[0])["hits"] == 5 + 30 - (CATEGORIES - 2)
+    assert engine.bank.categorical.record(scope.slot, others[0])["hits"] == 5 + 30 - (CATEGORIES - 2)
 
 
 def test_what_a_scope_remembers_is_bounded() -> None:
@@ -240,7 +237,7 @@ def test_a_number_that_is_no_amount_is_not_measured_and_spoils_nothing(value: fl
     with np.errstate(over="ignore"):
         outcome = run([*calls, *traffic.take(100, latency=2.0)])
     for name in ("numeric", "frozen", "clocks", "givens", "shares"):
-        assert is_finite(getattr(outcome.engine.bank, name).array), name
+        assert is_finite(arenas(outcome.engine)[name].array), name
     assert 500 < outcome.alerts[0].evidence.positions.this.sequence < 530
     shown = {s.name: s.median for s in outcome.engine.summarise()[0].signals}
     assert shown["latency_ms"] is not None and 1000 < shown["latency_ms"] < 8000

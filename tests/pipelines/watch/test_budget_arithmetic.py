@@ -7,8 +7,8 @@ import pytest
 from leeboard.detectors.core.budget import notice_nats, page_nats
 from leeboard.pipelines.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
 from leeboard.pipelines.watch.engine import Engine, Record
-from leeboard.pipelines.watch.families.bank import DetectorKey
 from leeboard.pipelines.watch.settings import BudgetSettings, ChannelSettings, EngineSettings, SignalSettings
+from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.schemas import Score
 
 from .eventful import about
@@ -21,21 +21,21 @@ def parts(engine: Engine, scope: str) -> dict[tuple[str, str], float]:
     """Part of the evidence budget of every measured signal, by channel and name, from the tables of the bank."""
     bank, slot = engine.bank, engine.scopes[scope].slot
     places = [
-        *(p for p in bank.places(slot) if p.kind == "numeric" and bank.record(slot, p)["events"] > 0),
-        *(DetectorKey("binary", c) for c in range(len(BINARY)) if bank.binary_events[slot, c] > 0),
+        *(key for key in bank.numeric.keys(slot) if bank.numeric.record(slot, key)["events"] > 0),
+        *(DetectorKey("binary", c) for c in range(len(BINARY)) if bank.binary.events[slot, c] > 0),
     ]
     found = {}
     for place in places:
-        signal = engine.incidents.signal_of(engine.scopes[scope], place)
+        signal = engine.incidents.levels.signal_of(engine.scopes[scope], place)
         found[signal.channel, signal.name] = math.exp(-bank.nats(slot, place))
-    for column in range(bank.category_events.shape[1]):
-        if bank.category_events[slot, column] == 0:
+    for column in range(bank.categorical.events.shape[1]):
+        if bank.categorical.events[slot, column] == 0:
             continue
-        categories = [p for p in bank.places(slot) if p.kind == "categorical" and p.column == column]
+        categories = [key for key in bank.categorical.keys(slot) if key.column == column]
         if not categories:  # one value so far: the signal has its part, and bets nothing
             categories = [p for p in engine.scopes[scope].names if p.kind == "categorical" and p.column == column]
-        signal = engine.incidents.signal_of(engine.scopes[scope], categories[0])
-        watched = [math.exp(-bank.nats(slot, p)) for p in categories if bank.row(slot, p) >= 0]
+        signal = engine.incidents.levels.signal_of(engine.scopes[scope], categories[0])
+        watched = [math.exp(-bank.nats(slot, p)) for p in categories if bank.categorical.row(slot, p) >= 0]
         found[signal.channel, signal.name] = sum(watched)
     return found
 

@@ -18,11 +18,11 @@ from leeboard.pipelines.watch.settings import (
     SignalSettings,
     WatchSettings,
 )
-from leeboard.pipelines.watch.state import codec
+from leeboard.pipelines.watch.snapshot import codec
 from leeboard.schemas import Alert, Summary, encode
 
 from .eventful import ROUTES, SETTINGS, Logged, eventful, merged
-from .streams import ALERTS_ONLY, DAY_MS, NUMERICS, START_MS, Outcome, Traffic, run
+from .streams import ALERTS_ONLY, DAY_MS, NUMERICS, START_MS, Outcome, Traffic, run, used
 
 ROOT = Path(__file__).parents[3]
 SCOPES = [f"/shop/default/{route}" for route in ROUTES]
@@ -243,13 +243,12 @@ def test_what_is_no_state_is_refused_and_leaves_the_engine_as_it_was() -> None:
     parts = run(traffic.take(600) + traffic.take(60, latency=1.8)).engine.snapshot(traffic.scope)
     before, after = neighbour.take(600) + neighbour.take(60, latency=1.8), neighbour.take(300)
     engine = run(before).engine
-    rows = [engine.bank.numeric, engine.bank.frozen, engine.bank.shares, engine.bank.ring, engine.bank.ids]
-    used = [arena.used for arena in rows]
+    before_all = used(engine)
     for what, broken in damaged(parts).items():
         with pytest.raises(codec.StateError):
             engine.restore(broken)
         engine.validate_state()
-        assert [arena.used for arena in rows] == used, what
+        assert used(engine) == before_all, what
     expected = run(before + after).alerts
     said = run(before).alerts + run(after, engine=engine).alerts
     assert lines(said) == lines(expected)
@@ -300,11 +299,11 @@ def test_a_restore_replaces_the_scope_of_the_same_name() -> None:
     traffic = Traffic()
     engine = run(traffic.take(50)).engine
     parts = engine.snapshot(traffic.scope)
-    used = engine.bank.numeric.used
+    rows = used(engine)
     run(traffic.take(100), engine=engine)
     engine.restore(parts)
     assert engine.snapshot(traffic.scope)["scope"] == parts["scope"]
-    assert (engine.bank.numeric.used, engine.bank.scopes.used) == (used, 1)
+    assert used(engine) == rows
 
 
 UNJITTED = """

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from leeboard.pipelines.signals import TEXT
+from leeboard.pipelines.watch.batch.texts import SWITCH_CALLS
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
-from leeboard.pipelines.watch.texts.encoder import SWITCH_CALLS
+from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.schemas import FEATURES, FLAGS, NUMBERS, STYLE, Alert, Observation, TextMeasures, encode
 from msgspec.structs import replace
 
 from tests.detectors.texts import MOVED_FEATURE, MOVED_TOKENS, made_up
 from tests.realdata.texts import join
 
-from .streams import ALERTS_ONLY, NUMERICS, Outcome, run
+from .streams import ALERTS_ONLY, NUMERICS, Outcome, run, used
 from .text_calls import EMBEDDER, text_calls
 
 #: calls before a change, and with it
@@ -175,7 +176,7 @@ def test_another_counting_is_a_notice_and_a_new_baseline() -> None:
     outcome = run(records)
     assert [names(incident) for incident in outcome.incidents()] == [{"text_version"}]
     slot = outcome.engine.scopes[KEY].slot
-    assert outcome.engine.bank.texts.record(slot, 1)["events"] == 1000 - SWITCH_CALLS + 1
+    assert outcome.engine.bank.text.record(slot, DetectorKey("text", 1))["events"] == 1000 - SWITCH_CALLS + 1
 
 
 def test_what_another_counting_finds_more_often_is_no_change() -> None:
@@ -210,7 +211,9 @@ def test_while_workers_are_replaced_the_baselines_stay() -> None:
     outcome = run(records)
     assert names(outcome.alerts) <= {"embedder"}
     slot = outcome.engine.scopes[KEY].slot
-    events = [int(outcome.engine.bank.texts.record(slot, column)["events"]) for column in range(len(TEXT))]
+    events = [
+        int(outcome.engine.bank.text.record(slot, DetectorKey("text", column))["events"]) for column in range(len(TEXT))
+    ]
     assert events == [1300, 1400, 1200, 1300, 1200]
 
 
@@ -229,7 +232,7 @@ def test_measures_of_a_wrong_size_are_taken_for_missing() -> None:
     spoiled = [replace(r, input=bad, output=bad) if k % 3 == 0 else r for k, r in enumerate(records)]
     outcome = run(spoiled)
     slot = outcome.engine.scopes[KEY].slot
-    assert outcome.engine.bank.texts.record(slot, 1)["events"] == 700 - 234
+    assert outcome.engine.bank.text.record(slot, DetectorKey("text", 1))["events"] == 700 - 234
     assert outcome.alerts == []
 
 
@@ -294,12 +297,11 @@ def test_what_is_left_of_an_earlier_scope_of_that_name_is_not_read(changed: list
 
 def test_a_dropped_scope_gives_everything_back(changed: list[Observation]) -> None:
     engine = run(changed[: BEFORE + 300]).engine
-    bank = engine.bank.texts
-    arenas = (bank.texts, bank.stores, bank.young, bank.directions, bank.frozen_directions, bank.parts)
-    assert all(rows.used > 0 for rows in arenas if rows is not bank.young)
-    assert bank.young.used == 0
+    bank, filled = engine.bank.text.bank, used(engine)
+    assert all(filled[name] > 0 for name in ("texts", "stores", "directions", "frozen_directions", "parts"))
+    assert filled["warm_up"] == 0
     engine.drop(KEY)
-    assert all(rows.used == 0 for rows in (*arenas, bank.frozen_parts))
+    assert not any(used(engine).values())
     assert (bank.table == -1).all()
     assert (bank.chunks == -1).all()
 

@@ -3,23 +3,16 @@
 import math
 
 import numpy as np
-from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
 from leeboard.detectors.core.betting import BETS
-from leeboard.detectors.core.effect import (
-    finite,
-    make_evidence,
-    numeric_change,
-    numeric_effect,
-    numeric_guarantee,
-)
-from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
+from leeboard.detectors.core.effect import finite
+from leeboard.detectors.core.evidence import Evidence
 
-from . import kernels as numeric
-from . import season
+from . import kernels, season
+from .changes import NumericChanges
 
-#: a change that was never seen to return is taken as normal after so many events (the engine has its own rule, in time)
-ACCEPTED_AFTER = 4096
 COUNTS = np.dtype([("refused", "f8")])
+BYTES = np.dtype(np.uint8)
 #: covariates are natural logs: no finite float has a larger one
 LARGEST_LOG = 710.0
 MS_A_MINUTE = 60_000
@@ -74,25 +67,23 @@ class NumericDetector:
         self._covariates = covariates
         self._adjusts = seasonal or covariates > 0
         self._seasonal = seasonal
-        self._rows = np.zeros(2, numeric.NUMERIC)
-        self._frozen = np.zeros(1, numeric.FROZEN_NUMERIC)
+        self._changes = NumericChanges(unit, rows=2)
+        self._row = self._changes.rows.allocate()
         self._regression = np.zeros(1, season.regression_dtype(covariates))
         self._scratch = np.zeros(BETS)
         self._features = np.zeros((2, season.FEATURES))
-        self._rows["unit"][0] = unit
-        numeric.open_row(self._rows[0], self._nats, self._nats_page)
+        kernels.set_levels(self._changes.record(self._row), self._nats, self._nats_page)
         season.open_regression(self._regression[0])
 
     @property
     def log_level(self) -> float:
         """Natural log of the level now: the page process counts only once the notice level was reached."""
-        row = self._rows[0]
-        return float(max(row["peak_page"], self._nats)) if self.open else float(row["log_notice"])
+        return self._changes.log_level(self._row, self._nats)
 
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["frozen"] >= 0)
+        return self._changes.is_open(self._row)
 
     def update(
         self,
@@ -107,43 +98,35 @@ class NumericDetector:
         if x is None or (self._covariates and not self._usable(covariates)):
             self.refused += 1
             return None
-        rows, row = self._rows, self._rows[0]
-        y = numeric.prepare(row, x, uniforms[0], self._logarithmic, numeric.DITHER)
+        changes, i = self._changes, self._row
+        row = changes.record(i)
+        y = kernels.prepare_number(row, x, uniforms[0], self._logarithmic, kernels.DITHER)
         if self._adjusts:
             minute = minute_of_week(clock) if self._seasonal and clock is not None else -1
             known = np.array(covariates or (0.0, 0.0), np.float32)
             features, gain = self._features
             y, moved = season.adjust(self._regression[0], y, minute, known, self.open, features, gain)
             if moved:
-                numeric.restart_references(row)
-        code = numeric.observe(rows, 0, self._frozen, y, uniforms[1], uniforms[2], self._nats, self._scratch)
-        if code == FIRED:
-            numeric.open_change(rows, 0, 1, self._frozen, 0, row["change"], self._floor, self._scratch)
-            return self._evidence()
-        if code == NEXT:
-            numeric.supersede(rows, 0, self._frozen, self._floor, self._scratch)
-            return self._evidence()
-        if code == RETURNED:
-            numeric.restore(rows, 0, self._frozen)
-        elif self.open and row["events"] - self._frozen[0]["opened"] > ACCEPTED_AFTER:
-            accept(rows, 0)
-        return None
+                kernels.restart_references(row)
+        args = (changes.rows.array, i, changes.frozen.array, y, uniforms[1], uniforms[2], self._nats, self._scratch)
+        return changes.follow(i, kernels.step_number(*args), self._floor, self._nats, self._logarithmic)
 
     def accept(self) -> None:
         """The level since the open change is normal from now on."""
         if self.open:
-            accept(self._rows, 0)
+            self._changes.accept(self._row)
 
     def snapshot(self) -> bytes:
         """The whole state."""
         counts = np.array([float(self.refused)])
-        return pack(f"numeric{self._covariates}", self._rows, self._frozen, self._regression, counts)
+        return pack(f"numeric{self._covariates}", self._changes.snapshot(self._row), self._regression, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
         kind = f"numeric{self._covariates}"
-        dtypes = [(self._rows.dtype, 2), (self._frozen.dtype, 1), (self._regression.dtype, 1), (COUNTS, 1)]
-        self._rows, self._frozen, self._regression, counts = unpack(kind, state, *dtypes)
+        dtypes = [(BYTES, self._changes.snapshot_bytes), (self._regression.dtype, 1), (COUNTS, 1)]
+        row, self._regression, counts = unpack(kind, state, *dtypes)
+        self._changes.restore_snapshot(self._row, row)
         self.refused = int(counts["refused"][0])
 
     def _usable(self, covariates: tuple[float, ...] | None) -> bool:
@@ -151,9 +134,3 @@ class NumericDetector:
         if covariates is None or len(covariates) != self._covariates:
             return False
         return all((x := finite(each)) is not None and abs(x) <= LARGEST_LOG for each in covariates)
-
-    def _evidence(self) -> Evidence:
-        row = self._rows[0]
-        effect = numeric_effect(self._rows, 0, self._frozen, self._logarithmic)
-        change = numeric_change(row, int(row["events"]) - 1)
-        return make_evidence(max(self._nats, float(row["log_page"])), effect, change, numeric_guarantee(row), "numeric")

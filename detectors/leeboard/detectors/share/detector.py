@@ -4,15 +4,16 @@ import json
 import math
 
 import numpy as np
-from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
-from leeboard.detectors.core.effect import finite, make_evidence, share_change, share_effect, share_guarantee
-from leeboard.detectors.core.jit import Arena
-from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
-from leeboard.detectors.numeric.detector import ACCEPTED_AFTER, COUNTS
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.core.effect import finite
+from leeboard.detectors.core.evidence import Evidence
+from leeboard.detectors.core.lifecycle import QUIET
+from leeboard.detectors.numeric.detector import BYTES, COUNTS
 
-from . import kernels as categorical
+from . import kernels
+from .changes import ShareChanges
 
-#: categories that are told apart; later ones are counted together as "other"
+#: categories that are kept apart; later ones are counted together as "other"
 MAX_CATEGORIES = 16
 OTHER = "other"
 #: names of categories are cut here
@@ -24,7 +25,7 @@ class BinaryDetector:
 
     `level`: fire when the evidence supports one false firing in so many events; `page_level`: level beyond which claims
     are tempered for; `floor`: difference of shares below which the stream counts as returned.
-    Source: module `categorical`.
+    Source: module `share.kernels`.
 
     >>> import random
     >>> from leeboard.detectors import BinaryDetector, event_uniforms
@@ -43,21 +44,22 @@ class BinaryDetector:
         self.refused = 0
         self._nats, self._nats_page = level_nats(level, page_level)
         self._floor = floor
-        self._rows = np.zeros(2, categorical.SHARE)
-        self._frozen = np.zeros(1, categorical.FROZEN_SHARE)
-        self._scratch = np.zeros(categorical.RATIO_BETS)
-        categorical.open_share(self._rows[0], 0, False, self._nats, self._nats_page)
+        self._changes = ShareChanges(rows=2)
+        #: row of the share, -1 while the stream has only ever shown one value
+        self._row = -1
+        self._events = 0
+        self._first = False
+        self._scratch = np.zeros(kernels.RATIO_BETS)
 
     @property
     def log_level(self) -> float:
         """Natural log of the level now."""
-        row = self._rows[0]
-        return float(max(row["peak_page"], self._nats)) if self.open else float(row["log_notice"])
+        return self._changes.log_level(self._row, self._nats) if self._row >= 0 else -math.inf
 
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["frozen"] >= 0)
+        return self._row >= 0 and self._changes.is_open(self._row)
 
     def update(
         self,
@@ -72,22 +74,41 @@ class BinaryDetector:
         if x not in (0.0, 1.0):
             self.refused += 1
             return None
-        return step(self._rows, 0, 1, self._frozen, 0, x == 1.0, uniforms[0], self._nats, self._floor, self._scratch)
+        said, changes = x == 1.0, self._changes
+        if self._events == 0:
+            self._first = said
+        elif self._row < 0 and said != self._first:  # nothing could be learned from what came before but its length
+            self._row = changes.rows.allocate()
+            kernels.open_share(changes.record(self._row), self._events, self._first, self._nats, self._nats_page)
+        self._events += 1
+        if self._row < 0:
+            return None
+        args = (changes.rows.array, self._row, changes.frozen.array, said, uniforms[0], self._nats, self._nats_page)
+        code = kernels.step_share(*args, self._scratch)
+        return changes.follow(self._row, code, self._floor, self._nats, None)
 
     def accept(self) -> None:
         """The level since the open change is normal from now on."""
         if self.open:
-            accept(self._rows, 0)
+            self._changes.accept(self._row)
 
     def snapshot(self) -> bytes:
         """The whole state."""
-        return pack("binary", self._rows, self._frozen, np.array([float(self.refused)]))
+        changes = self._changes
+        row = changes.snapshot(self._row) if self._row >= 0 else np.zeros(changes.snapshot_bytes, np.uint8)
+        return pack("binary", row, np.array([float(self.refused), self._row, self._events, float(self._first)]))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot."""
-        dtypes = [(self._rows.dtype, 2), (self._frozen.dtype, 1), (COUNTS, 1)]
-        self._rows, self._frozen, counts = unpack("binary", state, *dtypes)
-        self.refused = int(counts["refused"][0])
+        row, counts = unpack("binary", state, (BYTES, self._changes.snapshot_bytes), (COUNTS, 4))
+        refused, has_row, events, first = counts["refused"].tolist()
+        if self._row >= 0:
+            self._changes.remove(self._row)
+            self._row = -1
+        if has_row >= 0.0:
+            self._row = self._changes.rows.allocate()
+            self._changes.restore_snapshot(self._row, row)
+        self.refused, self._events, self._first = int(refused), int(events), bool(first)
 
 
 class CategoricalDetector:
@@ -117,24 +138,24 @@ class CategoricalDetector:
         self._floor = floor
         self._names: list[str] = []
         self._events = 0
-        self._rows = np.zeros(2 * MAX_CATEGORIES, categorical.SHARE)
-        self._frozen = np.zeros(MAX_CATEGORIES, categorical.FROZEN_SHARE)
-        self._scratch = np.zeros(categorical.RATIO_BETS)
+        self._changes = ShareChanges(rows=2 * MAX_CATEGORIES)
+        #: row of every category, -1 for none: the first one has none until there is another
+        self._rows = np.full(MAX_CATEGORIES, -1, np.int32)
+        self._scratch = np.zeros(kernels.RATIO_BETS)
 
     @property
     def log_level(self) -> float:
         """Natural log of the level now: that of the surest category, less the log of their number."""
-        n = len(self._names)
-        if n == 0:
+        rows = self._rows[self._rows >= 0].tolist()
+        if not rows:
             return -math.inf
-        rows = self._rows[:n]
-        levels = np.where(rows["frozen"] >= 0, np.maximum(rows["peak_page"], self._nats), rows["log_notice"])
-        return float(levels.max()) - math.log(n)
+        nats = self._nats + math.log(len(rows))
+        return max(self._changes.log_level(i, nats) for i in rows) - math.log(len(rows))
 
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool((self._rows["frozen"][: len(self._names)] >= 0).any())
+        return any(self._changes.is_open(i) for i in self._rows[self._rows >= 0].tolist())
 
     def update(
         self,
@@ -148,83 +169,61 @@ class CategoricalDetector:
         if not isinstance(value, str) and finite(value) is None:
             self.refused += 1
             return None
-        known = len(self._names)
-        place = self._place(str(value)[:LONGEST_NAME])
-        nats = self._nats + math.log(len(self._names))
+        changes, known = self._changes, len(self._names)
+        shown = self._category(str(value)[:LONGEST_NAME])
+        if known == 1 and len(self._names) == 2:
+            self._rows[0] = changes.rows.allocate()
+            kernels.open_share(changes.record(self._rows[0]), self._events, True, self._nats, self._nats_page)
+        if shown >= known > 0:
+            self._rows[shown] = changes.rows.allocate()
+        args = (changes.rows.array, self._rows, changes.frozen.array, shown, self._events, uniforms[0])
+        kernels.step_categories(*args, self._nats, self._nats_page, 0.0, self._scratch)
+        self._events += 1
+        rows = self._rows[self._rows >= 0].tolist()
+        nats = self._nats + math.log(max(len(rows), 1))
         found: Evidence | None = None
-        for k in range(len(self._names)):
-            if k >= known:  # first seen: counted, not bet on
-                categorical.open_share(self._rows[k], self._events, False, nats, self._nats_page)
-                categorical.count_share(self._rows[k], True)
-                continue
-            j = MAX_CATEGORIES + k
-            evidence = step(
-                self._rows, k, j, self._frozen, k, k == place, uniforms[0], nats, self._floor, self._scratch
-            )
+        for k, i in enumerate(rows):
+            code = int(changes.record(i)["code"])
+            changes.record(i)["code"] = QUIET
+            evidence = changes.follow(i, code, self._floor, nats, None)
             if evidence and (found is None or evidence.level > found.level):
                 found, self.moved = evidence, self._names[k]
-        self._events += 1
         return found
 
     def accept(self) -> None:
         """The shares since the open changes are normal from now on."""
-        for k in range(len(self._names)):
-            if self._rows[k]["frozen"] >= 0:
-                accept(self._rows, k)
+        for i in self._rows[self._rows >= 0].tolist():
+            if self._changes.is_open(i):
+                self._changes.accept(i)
 
     def snapshot(self) -> bytes:
-        """The whole state: the arrays, then counts and names."""
+        """The whole state: the rows of all categories (zeros where there is none), then counts and names."""
+        changes = self._changes
+        absent = np.zeros(changes.snapshot_bytes, np.uint8)
+        rows = [changes.snapshot(i) if i >= 0 else absent for i in self._rows.tolist()]
         tail = json.dumps({"events": self._events, "names": self._names, "moved": self.moved, "refused": self.refused})
-        return pack("categorical", self._rows, self._frozen, np.frombuffer(tail.encode(), np.uint8))
+        return pack("categorical", *rows, np.frombuffer(tail.encode(), np.uint8))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot."""
-        dtypes = [(self._rows.dtype, self._rows.size), (self._frozen.dtype, self._frozen.size)]
-        tail = len(state.partition(b"\n")[2]) - self._rows.nbytes - self._frozen.nbytes
-        self._rows, self._frozen, text = unpack("categorical", state, *dtypes, (np.dtype(np.uint8), max(tail, 0)))
+        rows = [(BYTES, self._changes.snapshot_bytes)] * MAX_CATEGORIES
+        tail = len(state.partition(b"\n")[2]) - MAX_CATEGORIES * self._changes.snapshot_bytes
+        *arrays, text = unpack("categorical", state, *rows, (BYTES, max(tail, 0)))
         counts = json.loads(text.tobytes())
         self._events, self._names = int(counts["events"]), list(counts["names"])
         self.moved, self.refused = counts["moved"], int(counts["refused"])
+        for i in self._rows[self._rows >= 0].tolist():
+            self._changes.remove(i)
+        self._rows[:] = -1
+        if len(self._names) > 1:
+            for k in range(len(self._names)):
+                self._rows[k] = i = self._changes.rows.allocate()
+                self._changes.restore_snapshot(i, arrays[k])
 
-    def _place(self, name: str) -> int:
+    def _category(self, name: str) -> int:
         if name in self._names:
             return self._names.index(name)
         if len(self._names) == MAX_CATEGORIES:
             return MAX_CATEGORIES - 1
         self._names.append(name if len(self._names) < MAX_CATEGORIES - 1 else OTHER)
         return len(self._names) - 1
-
-
-def step(
-    rows: Arena,
-    i: int,
-    j: int,
-    frozen: Arena,
-    k: int,
-    hit: bool,
-    uniform: float,
-    nats: float,
-    floor: float,
-    scratch: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> Evidence | None:
-    """One event of share row i (watcher j, frozen reference k) with the life cycle of a change; evidence when one opens."""
-    row = rows[i]
-    if row["frozen"] < 0 and (row["hits"] == 0.0 or row["misses"] == 0.0):  # constant so far: counted, not bet on
-        categorical.count_share(row, hit)
-        return None
-    code = categorical.observe_share(rows, i, frozen, hit, uniform, nats, scratch)
-    if code == FIRED:
-        categorical.open_share_change(rows, i, j, frozen, k, row["change"], floor)
-    elif code == NEXT:
-        categorical.supersede_share(rows, i, frozen, floor)
-    elif code == RETURNED:
-        categorical.restore_share(rows, i, frozen)
-        return None
-    elif row["frozen"] >= 0 and row["events"] - frozen[k]["opened"] > ACCEPTED_AFTER:
-        accept(rows, i)
-        return None
-    if code not in (FIRED, NEXT):
-        return None
-    effect = share_effect(rows, i, frozen)
-    change = share_change(row, int(row["events"]) - 1, effect.before)
-    return make_evidence(max(nats, float(row["log_page"])), effect, change, share_guarantee(row), "share")

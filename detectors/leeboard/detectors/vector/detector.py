@@ -3,30 +3,21 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from leeboard.detectors.base import Evidence, Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
 from leeboard.detectors.core.betting import BETS
-from leeboard.detectors.core.effect import make_evidence
+from leeboard.detectors.core.evidence import Evidence
 from leeboard.detectors.core.jit import Floats32, Record, kernel
-from leeboard.detectors.core.lifecycle import FIRED, NEXT, RETURNED, accept
-from leeboard.detectors.numeric.detector import ACCEPTED_AFTER, COUNTS
+from leeboard.detectors.core.lifecycle import report
+from leeboard.detectors.numeric.detector import BYTES, COUNTS
 
-from . import change as vector_change
-from . import drift as vector
-from . import features as vector_features
-from .effect import (
-    direction_change,
-    direction_effect,
-    direction_guarantee,
-    features_change,
-    features_effect,
-    features_guarantee,
-)
+from . import change, drift
+from .changes import DirectionChanges, FeatureChanges, Vectors
+from .features import observe_features, set_features_levels
 from .store import (
     FIT_EVENTS,
-    MAX_DIMENSIONS,
+    MOST_DIMENSIONS,
     RESIDUALS,
     VECTORS,
     code,
@@ -70,25 +61,25 @@ def checked(level: float, page_level: float | None, floor: float, **dimensions: 
     if not 0.0 <= floor < math.inf:
         raise ValueError(f"floor must be finite and not negative: {floor}")
     for name, number in dimensions.items():
-        if not 1 <= number <= MAX_DIMENSIONS:
-            raise ValueError(f"{name} must be from 1 to {MAX_DIMENSIONS}: {number}")
+        if not 1 <= number <= MOST_DIMENSIONS:
+            raise ValueError(f"{name} must be from 1 to {MOST_DIMENSIONS}: {number}")
     return level_nats(level, page_level)
 
 
 @kernel
-def finish_warm_up(quantiser: Record, ring: Record, young: Floats32) -> None:
+def finish_warm_up(quantiser: Record, ring: Record, first: Floats32) -> None:
     """Fit a quantiser to the first FIT_EVENTS vectors and write them into the ring."""
     quantiser["varying"] = 0
     values = np.zeros(FIT_EVENTS, np.float32)
-    for j in range(young.shape[1]):
+    for j in range(first.shape[1]):
         for k in range(FIT_EVENTS):
-            values[k] = young[k, j]
+            values[k] = first[k, j]
         fit_coordinate(quantiser, j, values)
     for k in range(FIT_EVENTS):
         slot = next_row(ring, k + 1)
         ring["partners"][slot] = k
-        for j in range(young.shape[1]):
-            ring["codes"][slot, j] = code(quantiser["edges"][j], young[k, j])
+        for j in range(first.shape[1]):
+            ring["codes"][slot, j] = code(quantiser["edges"][j], first[k, j])
     quantiser["fitted"] = FIT_EVENTS
 
 
@@ -106,97 +97,89 @@ class _Directions:
     """What both kinds of learned directions have in common."""
 
     def __init__(
-        self, kind: int, dimensions: int, given: int, level: float, page_level: float | None, floor: float
+        self,
+        kind: int,
+        dimensions: int,
+        conditioning_dimensions: int,
+        level: float,
+        page_level: float | None,
+        floor: float,
     ) -> None:
         self.refused = 0
-        self._nats, self._nats_page = checked(level, page_level, floor, dimensions=dimensions, given=given)
+        self._nats, self._nats_page = checked(
+            level, page_level, floor, dimensions=dimensions, conditioning_dimensions=conditioning_dimensions
+        )
         self._floor, self._kind = floor, kind
-        self._dimensions, self._given = dimensions, given
+        self._dimensions, self._conditioning = dimensions, conditioning_dimensions
         self._name = "direction" if kind == VECTORS else "conditional"
-        self._space = np.zeros(1, store_dtype(dimensions, given))
-        self._rows = np.zeros(2, vector.direction_dtype(dimensions, given))
-        self._frozen = np.zeros(1, vector_change.frozen_direction_dtype(dimensions, given))
-        self._warm_up = np.zeros((FIT_EVENTS, dimensions + given), np.float32)
+        self._store = np.zeros(1, store_dtype(dimensions, conditioning_dimensions))
+        self._changes = DirectionChanges(self._name, dimensions, conditioning_dimensions, rows=2)
+        self._row = self._changes.rows.allocate()
+        self._first = np.zeros((FIT_EVENTS, dimensions + conditioning_dimensions), np.float32)
         self._seen = np.zeros(1, np.int64)
-        self._logs = np.zeros(vector.ALL_BETS)
-        vector.open_direction(self._rows[0], 0, self._nats, self._nats_page)
+        self._logs = np.zeros(drift.ALL_BETS)
+        drift.set_direction_levels(self._changes.record(self._row), self._nats, self._nats_page)
 
     @property
     def log_level(self) -> float:
         """Natural log of the level now: the page process counts only once the notice level was reached."""
-        row = self._rows[0]
-        return float(max(row["peak_page"], self._nats)) if self.open else float(row["log_notice"])
+        return self._changes.log_level(self._row, self._nats)
 
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["frozen"] >= 0)
+        return self._changes.is_open(self._row)
 
     def accept(self) -> None:
         """The mean since the open change is normal from now on."""
         if self.open:
-            accept(self._rows, 0)
+            self._changes.accept(self._row)
 
     def snapshot(self) -> bytes:
         """The whole state."""
         counts = np.array([float(self.refused)])
-        young = self._warm_up if self._seen[0] < FIT_EVENTS else np.zeros_like(self._warm_up)
-        return pack(self._label(), self._space, self._rows, self._frozen, young, self._seen, counts)
+        first = self._first if self._seen[0] < FIT_EVENTS else np.zeros_like(self._first)
+        return pack(self._label(), self._store, self._changes.snapshot(self._row), first, self._seen, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
-        young = np.dtype(np.float32)
-        dtypes = [(self._space.dtype, 1), (self._rows.dtype, 2), (self._frozen.dtype, 1), (young, self._warm_up.size)]
-        parts = unpack(self._label(), state, *dtypes, (np.dtype(np.int64), 1), (COUNTS, 1))
-        self._space, self._rows, self._frozen, waiting, self._seen, counts = parts
-        self._warm_up = waiting.reshape(self._warm_up.shape)
+        row, first = (BYTES, self._changes.snapshot_bytes), (np.dtype(np.float32), self._first.size)
+        dtypes = [(self._store.dtype, 1), row, first, (np.dtype(np.int64), 1), (COUNTS, 1)]
+        self._store, saved, waiting, self._seen, counts = unpack(self._label(), state, *dtypes)
+        self._changes.restore_snapshot(self._row, saved)
+        self._first = waiting.reshape(self._first.shape)
         self.refused = int(counts["refused"][0])
 
     def _label(self) -> str:
-        return f"{self._name}{self._dimensions}-{self._given}"
+        return f"{self._name}{self._dimensions}-{self._conditioning}"
 
-    def _take(self, values: Floats32, given: Floats32, event: np.uint64) -> Evidence | None:
-        """Take in a vector and what it is given."""
-        space, d = self._space[0], self._dimensions
+    def _take(self, values: Floats32, conditioning: Floats32, event: np.uint64) -> Evidence | None:
+        """Take in a vector and its conditioning vector."""
+        store, d = self._store[0], self._dimensions
         if self._seen[0] < FIT_EVENTS:
-            self._warm_up[self._seen[0], :d] = values
-            self._warm_up[self._seen[0], d:] = given
+            self._first[self._seen[0], :d] = values
+            self._first[self._seen[0], d:] = conditioning
             self._seen[0] += 1
             if self._seen[0] < FIT_EVENTS:
                 return None
-            finish_warm_up(space["quantiser"], space["ring"], np.ascontiguousarray(self._warm_up[:, :d]))
+            finish_warm_up(store["quantiser"], store["ring"], np.ascontiguousarray(self._first[:, :d]))
             if self._kind == RESIDUALS:
-                finish_warm_up(space["given_quantiser"], space["given"], np.ascontiguousarray(self._warm_up[:, d:]))
-                pair_all(space, FIT_EVENTS)
+                finish_warm_up(
+                    store["conditioning_quantiser"], store["conditioning"], np.ascontiguousarray(self._first[:, d:])
+                )
+                pair_all(store, FIT_EVENTS)
         else:
             if self._kind == RESIDUALS:
-                write(space["given_quantiser"], space["given"], given)
-            write(space["quantiser"], space["ring"], values)
+                write(store["conditioning_quantiser"], store["conditioning"], conditioning)
+            write(store["quantiser"], store["ring"], values)
             if self._kind == RESIDUALS:
-                pair_newest(space, int(space["ring"]["events"]))
-        return self._judge(space, event)
-
-    def _judge(self, space: Record, event: np.uint64) -> Evidence | None:
-        rows, old, kind, floor = self._rows, self._frozen, self._kind, self._floor
-        args = (rows, 0, old, space, kind, event, np.uint64(0), self._nats, self._logs)
+                pair_newest(store, int(store["ring"]["events"]))
+        changes, i = self._changes, self._row
+        vectors = Vectors(store, self._kind)
+        args = (changes.rows.array, i, changes.frozen.array, *vectors, event, np.uint64(0), self._nats, self._logs)
         with np.errstate(over="ignore"):  # hashes wrap around, also where the kernel runs as plain Python
-            code = vector_change.observe_direction(*args)
-        if code in (FIRED, NEXT):
-            row = rows[0] if code == FIRED else rows[1]
-            change = direction_change(row, space, kind)
-            since = int(row["events"]) - 1 - change.estimate
-            if code == FIRED:
-                vector_change.open_direction_change(rows, 0, 1, old, 0, since, floor)
-            else:
-                vector_change.supersede_direction(rows, 0, old, since, floor)
-            nats = max(self._nats, float(rows[0]["log_page"]))
-            effect = direction_effect(rows, 0, old)
-            return make_evidence(nats, effect, change, direction_guarantee(rows[0]), self._name)
-        if code == RETURNED:
-            vector_change.restore_direction(rows, 0, old)
-        elif self.open and rows[0]["events"] - old[0]["opened"] > ACCEPTED_AFTER:
-            accept(rows, 0)
-        return None
+            found = report(changes.record(i), change.observe_direction(*args))
+        return changes.follow(i, found, self._floor, self._nats, vectors)
 
 
 class DirectionDetector(_Directions):
@@ -206,7 +189,7 @@ class DirectionDetector(_Directions):
     events; `page_level`: level beyond which claims are tempered for; `floor`: effect, in sd along the direction, below
     which the stream counts as returned. The first 300 vectors are learned from, evidence counts from the 600th on. The
     effect is the shift along the learned direction in its standard deviations, before is 0.
-    Source: modules `vector`, `vector_aim`, `vector_space`.
+    Source: modules `drift`, `direction`, `store`.
 
     >>> import random
     >>> from leeboard.detectors import DirectionDetector, event_uniforms
@@ -246,13 +229,14 @@ class DirectionDetector(_Directions):
 class ConditionalDetector(_Directions):
     """Finds shifts of the mean of vectors given other vectors: what regression on these does not explain.
 
-    `given`: numbers of what a vector is given, which comes as `covariates`. All else as for `DirectionDetector`.
+    `conditioning_dimensions`: numbers of a conditioning vector, which comes as `covariates`. All else as for
+    `DirectionDetector`.
 
     >>> import random
     >>> from leeboard.detectors import ConditionalDetector, event_uniforms
-    >>> rng, detector = random.Random(1), ConditionalDetector(dimensions=2, given=2)
+    >>> rng, detector = random.Random(1), ConditionalDetector(dimensions=2, conditioning_dimensions=2)
     >>> for t in range(1500):
-    ...     given = [rng.gauss(2.0 if t >= 1000 else 0.0, 1.0), rng.gauss(0.0, 1.0)]  # moves, and is no news
+    ...     given = [rng.gauss(2.0 if t >= 1000 else 0.0, 1.0), rng.gauss(0.0, 1.0)]  # its shift is no change
     ...     x = [given[0] + rng.gauss(0.0, 1.0), given[1] + rng.gauss(1.5 if t >= 1300 else 0.0, 1.0)]
     ...     uniforms = event_uniforms(str(t), "vector")
     ...     evidence = detector.update(x, uniforms=uniforms, covariates=tuple(given))
@@ -262,9 +246,15 @@ class ConditionalDetector(_Directions):
     """
 
     def __init__(
-        self, *, dimensions: int, given: int, level: float = 1e4, page_level: float | None = None, floor: float = 0.0
+        self,
+        *,
+        dimensions: int,
+        conditioning_dimensions: int,
+        level: float = 1e4,
+        page_level: float | None = None,
+        floor: float = 0.0,
     ) -> None:
-        super().__init__(RESIDUALS, dimensions, given, level, page_level, floor)
+        super().__init__(RESIDUALS, dimensions, conditioning_dimensions, level, page_level, floor)
 
     def update(
         self,
@@ -274,12 +264,12 @@ class ConditionalDetector(_Directions):
         clock: int | None = None,  # noqa: ARG002
         covariates: tuple[float, ...] | None = None,
     ) -> Evidence | None:
-        """See `base.Detector.update`; `value` is a vector, `covariates` what it is given."""
-        values, given = as_vector(value, self._dimensions), as_vector(covariates, self._given)
-        if values is None or given is None:
+        """See `base.Detector.update`; `value` is a vector, `covariates` its conditioning vector."""
+        values, conditioning = as_vector(value, self._dimensions), as_vector(covariates, self._conditioning)
+        if values is None or conditioning is None:
             self.refused += 1
             return None
-        return self._take(values, given, event_hash(uniforms))
+        return self._take(values, conditioning, event_hash(uniforms))
 
 
 class FeaturesDetector:
@@ -287,7 +277,7 @@ class FeaturesDetector:
 
     `features`: how many, 1 to 128. The evidence is the mean of their levels; it counts from event 300 on. The effect is
     the shift of the feature that leads, in standard deviations; `moved` says which, `before` and `after` are its means.
-    Source: module `vector_features`.
+    Source: module `features`.
 
     >>> import random
     >>> from leeboard.detectors import FeaturesDetector, event_uniforms
@@ -308,22 +298,21 @@ class FeaturesDetector:
         self.moved: int | None = None
         self._nats, self._nats_page = checked(level, page_level, floor, features=features)
         self._floor, self._features = floor, features
-        self._rows = np.zeros(2, vector_features.features_dtype(features))
-        self._frozen = np.zeros(1, vector_features.frozen_features_dtype(features))
+        self._changes = FeatureChanges(features, rows=2)
+        self._row = self._changes.rows.allocate()
         self._salts = np.arange(features, dtype=np.uint64)
         self._values, self._bets = np.zeros(features), np.zeros(BETS)
-        vector_features.open_features(self._rows[0], self._nats, self._nats_page)
+        set_features_levels(self._changes.record(self._row), self._nats, self._nats_page)
 
     @property
     def log_level(self) -> float:
         """Natural log of the level now."""
-        row = self._rows[0]
-        return float(max(row["peak_page"], self._nats)) if self.open else float(row["log_notice"])
+        return self._changes.log_level(self._row, self._nats)
 
     @property
     def open(self) -> bool:
         """A change was found and has neither returned nor been accepted."""
-        return bool(self._rows[0]["frozen"] >= 0)
+        return self._changes.is_open(self._row)
 
     def update(
         self,
@@ -338,39 +327,30 @@ class FeaturesDetector:
         if x is None:
             self.refused += 1
             return None
-        rows, old, event, salts = self._rows, self._frozen, event_hash(uniforms), self._salts
-        args = (rows, 0, old, x, event, salts, self._nats, self._values, self._bets)
+        changes, i, event = self._changes, self._row, event_hash(uniforms)
+        args = (changes.rows.array, i, changes.frozen.array, x, event, self._salts, self._nats)
         with np.errstate(over="ignore"):
-            code = vector_features.observe_features(*args)
-        if code in (FIRED, NEXT):
-            row = rows[0] if code == FIRED else rows[1]
-            change = features_change(row)
-            if code == FIRED:
-                vector_features.open_features_change(rows, 0, 1, old, 0, row["change"], self._floor, self._bets)
-            else:
-                vector_features.supersede_features(rows, 0, old, self._floor, self._bets)
-            self.moved = int(old[0]["leader"])
-            nats = max(self._nats, float(rows[0]["log_page"]))
-            return make_evidence(nats, features_effect(rows, 0, old), change, features_guarantee(rows[0]), "features")
-        if code == RETURNED:
-            vector_features.restore_features(rows, 0, old)
-        elif self.open and rows[0]["events"] - old[0]["opened"] > ACCEPTED_AFTER:
-            accept(rows, 0)
-        return None
+            found = report(changes.record(i), observe_features(*args, self._values, self._bets))
+        evidence = changes.follow(i, found, self._floor, self._nats, None)
+        if evidence is not None:
+            self.moved = changes.leader(i)
+        return evidence
 
     def accept(self) -> None:
         """The level since the open change is normal from now on."""
         if self.open:
-            accept(self._rows, 0)
+            self._changes.accept(self._row)
 
     def snapshot(self) -> bytes:
         """The whole state."""
         moved = -1.0 if self.moved is None else float(self.moved)
-        return pack(f"features{self._features}", self._rows, self._frozen, np.array([float(self.refused), moved]))
+        counts = np.array([float(self.refused), moved])
+        return pack(f"features{self._features}", self._changes.snapshot(self._row), counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
-        dtypes: list[tuple[np.dtype[Any], int]] = [(self._rows.dtype, 2), (self._frozen.dtype, 1), (COUNTS, 2)]
-        self._rows, self._frozen, counts = unpack(f"features{self._features}", state, *dtypes)
+        dtypes = [(BYTES, self._changes.snapshot_bytes), (COUNTS, 2)]
+        row, counts = unpack(f"features{self._features}", state, *dtypes)
+        self._changes.restore_snapshot(self._row, row)
         self.refused = int(counts["refused"][0])
         self.moved = int(counts["refused"][1]) if counts["refused"][1] >= 0.0 else None

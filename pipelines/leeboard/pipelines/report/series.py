@@ -11,7 +11,7 @@ from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, Signal
 from leeboard.schemas import FLAGS, GROUPS, NUMBERS
 from scipy.optimize import nnls
 
-from ..watch.batch import INLINE
+from ..watch.batch.encoder import INLINE
 from .recorder import ABSENT, OTHER, Rows, Track
 
 #: calls from which on it can be told what a call of so many tokens takes

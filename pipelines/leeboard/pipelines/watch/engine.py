@@ -3,7 +3,6 @@
 `step` takes records in log order, in any batching. It never reads a clock, draws a number or touches the outside.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -31,13 +30,13 @@ from leeboard.schemas import (
     scope_parts,
 )
 
-from .batch import Encoded, Encoder, Entry
+from .batch.encoder import Encoded, Encoder, Entry
 from .families.bank import Bank
 from .incidents.alerts import AlertWriter
 from .incidents.lifecycle import CallPoint, Incidents, Transition
 from .kernel import watch
 from .settings import EngineSettings
-from .state import codec
+from .snapshot import codec
 from .state.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS, Announced, RecentId, Scope
 from .summary import ENGINE_ERROR, Summaries
 
@@ -84,10 +83,10 @@ class Engine:
         self.dropped = 0
         signals = Signals(settings)
         self.bank = Bank(signals, settings.watch.ring_calls, self.page_nats, settings.budget.notices_per_week)
-        self.incidents = Incidents(self.bank, signals, settings, self.page_nats, self.fingerprint)
+        self.incidents = Incidents(self.bank, settings, self.page_nats, self.fingerprint)
         self.summaries = Summaries(self.bank, self.incidents)
         self.scopes: dict[str, Scope] = {}
-        self._encoder = Encoder(self.bank, signals, self.incidents.forget_place)
+        self._encoder = Encoder(self.bank, signals, self.incidents.forget_detector)
         self._writer = AlertWriter(self.bank, self.incidents, settings, self.fingerprint, ENGINE_VERSION, numerics)
         self._idle_ms = round(settings.watch.idle_days * MS_A_DAY)
         self._summary_ms = round(settings.watch.summary_minutes * 60_000)
@@ -96,7 +95,7 @@ class Engine:
         """Take records in log order; alerts, summaries and refused controls in the order of their causes.
 
         `positions` rise and say where each record is in its log. A scope that was restored takes no record up to the
-        position that its state was applied to: the log may be read again from any earlier place.
+        position that its state was applied to: the log may be read again from any earlier at.
         """
         outputs: list[Output] = []
         entries: list[Entry] = []
@@ -131,29 +130,26 @@ class Engine:
         for key in sorted(self.scopes):
             scope = self.scopes[key]
             record = self.bank.scopes.array[scope.slot]
-            moment = CallPoint(int(record["calls"]), "", int(record["time"]))
-            summaries.append(self.summaries.write(scope, moment, self.page_nats))
+            point = CallPoint(int(record["calls"]), "", int(record["time"]))
+            summaries.append(self.summaries.write(scope, point, self.page_nats))
         return summaries
 
     def validate_state(self) -> None:
         """Check the invariants between scopes, incidents and detectors; for tests. Raises AssertionError."""
-        for key, scope in self.scopes.items():
-            assert key == scope.key
-            open_places = {p for p in self.bank.places(scope.slot) if self.bank.is_open(scope.slot, p)}
+        for name, scope in self.scopes.items():
+            assert name == scope.key
+            open_keys = {key for key in self.bank.keys(scope.slot) if self.bank.is_open(scope.slot, key)}
             ours = set()
             if scope.incident is not None:
                 assert scope.incident.shifts, "an open incident has at least one signal"
-                ours = {shift.place for shift in scope.incident.shifts if shift.evidence is None}
-            assert ours == open_places, f"{key}: open changes are those of the incident"
+                ours = {shift.key for shift in scope.incident.shifts if shift.evidence is None}
+            assert ours == open_keys, f"{name}: open changes are those of the incident"
             calls = int(self.bank.scopes.array[scope.slot]["calls"])
             assert 0 <= calls <= scope.encoded
-            for place in self.bank.places(scope.slot):
-                record = self.bank.record(scope.slot, place)
-                assert not math.isnan(float(record["log_notice"]))
-                assert (record["watcher"] >= 0) == (record["frozen"] >= 0)
-                assert record["retained"] < 0 or place in scope.retained
-                events = self.bank.category_events[scope.slot, place.column] if place.kind == "categorical" else 0
-                assert place.kind != "categorical" or record["events"] in (0, events)
+            for key in self.bank.keys(scope.slot):
+                family = self.bank.of(key)
+                family.check(scope.slot, key)
+                assert family.record(scope.slot, key)["retained"] < 0 or key in scope.retained
         assert self.bank.scopes.used == len(self.scopes)
 
     def _scope_of(self, control: Control) -> str:
@@ -167,7 +163,7 @@ class Engine:
         return isinstance(record, Observation) and _scope_time(record) > scope.time + self._idle_ms
 
     def _make_room(self, key: str, record: Observation | Score) -> None:
-        """Start an idle scope afresh; drop the scopes that were quiet longest if there are too many."""
+        """Start an idle scope anew; drop the scopes that were quiet longest if there are too many."""
         scope = self.scopes.get(key)
         if scope is not None:
             if isinstance(record, Observation) and _scope_time(record) > scope.time + self._idle_ms:
@@ -251,15 +247,15 @@ class Engine:
         for entry in entries:
             counts[entry.scope.key] = (entry.scope, counts.get(entry.scope.key, (entry.scope, 0))[1] + 1)
         for scope, count in counts.values():
-            self.bank.reserve(scope.slot, int(self.bank.scopes.array[scope.slot]["calls"]) + count)
+            self.bank.history.reserve(scope.slot, int(self.bank.scopes.array[scope.slot]["calls"]) + count)
         outputs: list[Output] = []
-        place = 0
-        while place < len(encoded.entries):
-            for work in encoded.work.get(place, ()):
+        at = 0
+        while at < len(encoded.entries):
+            for work in encoded.work.get(at, ()):
                 work()
-            place, due = watch(self.bank.state(), encoded.batch, self.bank.columns, place, self.bank.scratch)
+            at, due = watch(self.bank.state(), encoded.batch, self.bank.columns, at, self.bank.scratch)
             if due:
-                outputs += self._decide(encoded, place - 1)
+                outputs += self._decide(encoded, at - 1)
         self._remember_ids(encoded)
         return outputs
 
@@ -267,19 +263,19 @@ class Engine:
         """The steps of the scope's incident after entry e, and its summary if that is due."""
         entry = encoded.entries[e]
         scope = entry.scope
-        moment = self._moment(scope, entry)
+        point = self._point(scope, entry)
         reported = self.bank.reported(scope.slot)
-        steps = self.incidents.decide(scope, reported, encoded.alarms.get(e, []), moment)
+        steps = self.incidents.decide(scope, reported, encoded.alarms.get(e, []), point)
         recent = [*scope.recent, *self._newest(encoded, e)][-RECENT_IDS:] if steps else []
         for step in steps:
-            yield Output(entry.position, self._tell(scope, step, moment, recent))
-        enough = moment.sequence >= scope.summary_calls + SUMMARY_CALLS or moment.time >= self._latest(scope)
-        if moment.time >= scope.summary_time and enough:
-            yield Output(entry.position, self.summaries.write(scope, moment, self.page_nats))
-            scope.summary_time = moment.time - moment.time % self._summary_ms + self._summary_ms
+            yield Output(entry.position, self._alert(scope, step, point, recent))
+        enough = point.sequence >= scope.summary_calls + SUMMARY_CALLS or point.time >= self._latest(scope)
+        if point.time >= scope.summary_time and enough:
+            yield Output(entry.position, self.summaries.write(scope, point, self.page_nats))
+            scope.summary_time = point.time - point.time % self._summary_ms + self._summary_ms
         self._schedule_checks(scope)
 
-    def _moment(self, scope: Scope, entry: Entry) -> CallPoint:
+    def _point(self, scope: Scope, entry: Entry) -> CallPoint:
         record = self.bank.scopes.array[scope.slot]
         if entry.observation is not None:
             call_id = entry.observation.id
@@ -287,14 +283,14 @@ class Engine:
             call_id = entry.score.call_id if entry.score is not None else ""
         return CallPoint(int(record["calls"]), call_id, int(record["time"]))
 
-    def _tell(self, scope: Scope, step: Transition, moment: CallPoint, recent: Sequence[RecentId]) -> Alert:
-        alert = self._writer.write(scope, step, moment, recent)
+    def _alert(self, scope: Scope, step: Transition, point: CallPoint, recent: Sequence[RecentId]) -> Alert:
+        alert = self._writer.write(scope, step, point, recent)
         if step.status == "resolve":
             scope.closed = [*scope.closed, step.incident][-MAX_CLOSED:]
         return alert
 
     def _schedule_checks(self, scope: Scope) -> None:
-        """Tell the kernel when to stop for this scope next."""
+        """Set the call and the time at which the kernel stops for this scope next."""
         record = self.bank.scopes.array[scope.slot]
         incident = scope.incident
         accepted = self.incidents.accepted_time(incident) if incident is not None else NEVER
@@ -337,24 +333,24 @@ class Engine:
             scope.applied = position
             record = self.bank.scopes.array[scope.slot]
             last = scope.recent[-1].call_id if scope.recent else scope.first_call
-            moment = CallPoint(int(record["calls"]), last, int(record["time"]))
-            outputs += [Output(position, alert) for alert in self._apply(scope, control, moment)]
+            point = CallPoint(int(record["calls"]), last, int(record["time"]))
+            outputs += [Output(position, alert) for alert in self._apply(scope, control, point)]
             self._schedule_checks(scope)
         return outputs
 
-    def _apply(self, scope: Scope, control: Control, moment: CallPoint) -> list[Alert]:
+    def _apply(self, scope: Scope, control: Control, point: CallPoint) -> list[Alert]:
         if isinstance(control, Deploy):
-            deploy = Announced(epoch_ms(control.time), moment.sequence, control.what, control.version)
+            deploy = Announced(epoch_ms(control.time), point.sequence, control.what, control.version)
             scope.deploys = [*scope.deploys, deploy][-MAX_DEPLOYS:]
         elif isinstance(control, Mute):
             scope.muted_until = epoch_ms(control.until)
         elif isinstance(control, Accept):
-            return [self._tell(scope, step, moment, scope.recent) for step in self.incidents.accept(scope)]
+            return [self._alert(scope, step, point, scope.recent) for step in self.incidents.accept(scope)]
         elif isinstance(control, Confirm):
             for incident in (*scope.closed, *([scope.incident] if scope.incident else [])):
                 if incident.dedup_key == control.dedup_key and incident.confirmed != control.real:
                     incident.confirmed = control.real
-                    return [self._writer.confirm(scope, incident, moment)]
+                    return [self._writer.confirm(scope, incident, point)]
         return []
 
     def _named(self, control: Control) -> list[Scope]:

@@ -8,18 +8,17 @@ records gives the same bits. Decisions are Python's: the kernel returns after a 
 import math
 
 import numpy as np
-import numpy.typing as npt
 from leeboard.detectors.core.budget import notice_nats
-from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
-from leeboard.detectors.core.lifecycle import QUIET, report
+from leeboard.detectors.core.jit import Record, kernel
+from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.core.special import uniform
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric import season
-from leeboard.detectors.share import kernels as categorical
+from leeboard.detectors.share import kernels as share
 from leeboard.pipelines.signals import MAX_SCORES
 
+from .state.channels import signal_nats
 from .state.layout import (
-    CATEGORIES,
     CHUNK,
     DAY_MS,
     EPOCH_MINUTE,
@@ -63,42 +62,6 @@ def tick(scope: Record, scope_time: int, notices_per_week: float) -> None:
 
 
 @kernel
-def join_channel(scope: Record, channel: int, weight: float, channel_weight: float) -> None:
-    """A signal is measured for the first time: its channel's budget is divided among one more."""
-    scope["measured"][channel] += weight
-    scope["channel_nats"][channel] = math.log(scope["measured"][channel] / channel_weight)
-
-
-@kernel
-def signal_nats(scope: Record, channel: int, weight: float, channel_weight: float, first: bool) -> float:
-    """How much higher than the scope's level a signal must reach: log of 1 / its part of the evidence budget."""
-    if first:
-        join_channel(scope, channel, weight, channel_weight)
-    nats: float = scope["channel_nats"][channel] - math.log(weight)
-    return nats
-
-
-@kernel
-def watch_number(
-    scope: Record,
-    rows: Arena,
-    i: int,
-    frozen: Arena,
-    y: float,
-    event: np.uint64,
-    salt: np.uint64,
-    nats: float,
-    bets: Floats,
-) -> int:
-    """One transformed and adjusted value through numeric row i; the code of what it led to.
-
-    `nats`: how much higher than the scope's level the signal must reach.
-    """
-    u, v = uniform(event, salt, 1), uniform(event, salt, 2)
-    return report(rows[i], numeric.observe(rows, i, frozen, y, u, v, scope["notice_nats"] + nats, bets))
-
-
-@kernel
 def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch: Scratch) -> int:
     """Entry e through the numeric signals that it measures; the codes of what it led to."""
     # Numba copies a tuple of arrays at every call: what is called per signal gets the few arrays that it needs
@@ -116,7 +79,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
         nats = signal_nats(scope, channel, weight, columns.channel_weights[channel], row["events"] == 0)
         numeric.set_levels(row, scope["notice_nats"] + nats, columns.page_nats + nats)
         salt = columns.numeric_salts[s] if s < FIXED_NUMERIC else batch.salts[e, s - FIXED_NUMERIC]
-        y = numeric.prepare(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
+        y = numeric.prepare_number(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
         r = state.regression_rows[slot, s]
         if r >= 0:
             hold = row["frozen"] >= 0
@@ -128,27 +91,9 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
                 y, moved = season.adjust(state.clocks[r], y, minute, known, hold, features, gain)
             if moved:
                 numeric.restart_references(row)
-        codes |= watch_number(scope, rows, i, frozen, y, event, salt, nats, scratch.bets)
+        u, v = uniform(event, salt, 1), uniform(event, salt, 2)
+        codes |= numeric.step_number(rows, i, frozen, y, u, v, scope["notice_nats"] + nats, scratch.bets)
     return codes
-
-
-@kernel
-def watch_share(
-    scope: Record,
-    rows: Arena,
-    i: int,
-    frozen: Arena,
-    hit: bool,
-    u: float,
-    nats: float,
-    page_nats: float,
-    bets: Floats,
-) -> int:
-    """One yes or no through share row i; the code of what it led to."""
-    row = rows[i]
-    notice = scope["notice_nats"] + nats
-    categorical.set_share_levels(row, notice, page_nats + nats)
-    return report(row, categorical.observe_share(rows, i, frozen, hit, u, notice, bets))
 
 
 @kernel
@@ -167,45 +112,8 @@ def watch_binaries(state: State, batch: Batch, columns: Columns, e: int, scratch
         nats = signal_nats(scope, channel, weight, columns.channel_weights[channel], events[s] == 1)
         if i >= 0:  # it has not always said the same
             u = uniform(event, columns.binary_salts[s], 0)
-            codes |= watch_share(scope, rows, i, frozen, said[s] == 1, u, nats, columns.page_nats, scratch.bets)
-    return codes
-
-
-@kernel
-def watch_categories(
-    scope: Record,
-    rows: Arena,
-    places: npt.NDArray[np.int32],
-    frozen: Arena,
-    code: int,
-    events: int,
-    u: float,
-    nats: float,
-    page_nats: float,
-    bets: Floats,
-) -> int:
-    """Category `code` against all others, for every category of a signal that has shown more than one.
-
-    `places`: row of every category, -1 for none; `events`: of the signal, before this one.
-    """
-    known = 0
-    for k in range(CATEGORIES):
-        if places[k] >= 0:
-            known += 1
-    if known == 0:
-        return QUIET
-    nats += math.log(np.float64(known))
-    codes = QUIET
-    for k in range(CATEGORIES):
-        i = places[k]
-        if i < 0:
-            continue
-        if rows[i]["wealth"]["nats_notice"] == 0.0:
-            if code == k:  # first seen: counted, not bet on
-                categorical.open_share(rows[i], events, False, scope["notice_nats"] + nats, page_nats + nats)
-                categorical.count_share(rows[i], True)
-            continue
-        codes |= watch_share(scope, rows, i, frozen, code == k, u, nats, page_nats, bets)
+            notice, page = scope["notice_nats"] + nats, columns.page_nats + nats
+            codes |= share.step_share(rows, i, frozen, said[s] == 1, u, notice, page, scratch.bets)
     return codes
 
 
@@ -224,8 +132,9 @@ def watch_labels(state: State, batch: Batch, columns: Columns, e: int, scratch: 
         salt = columns.categorical_salts[s]
         if s >= FIXED_CATEGORICAL:
             salt = batch.salts[e, MAX_SCORES + s - FIXED_CATEGORICAL]
-        u, page = uniform(event, salt, 0), columns.page_nats
-        codes |= watch_categories(scope, rows, places[s], frozen, shown[s], events[s], u, nats, page, scratch.bets)
+        u, notice, page = uniform(event, salt, 0), scope["notice_nats"], columns.page_nats
+        args = (rows, places[s], frozen, shown[s], events[s], u, notice, page, nats, scratch.bets)
+        codes |= share.step_categories(*args)
         events[s] += 1
     return codes
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from leeboard.pipelines.watch.families.bank import Bank
+from leeboard.pipelines.watch.incidents.text_evidence import shown_calls, text_shifts
+from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.settings import EngineSettings
-from leeboard.pipelines.watch.state.history import label_shares
 from leeboard.pipelines.watch.state.scope import Incident, RecentId, Scope, Shift
-from leeboard.pipelines.watch.texts.evidence import shown_calls, text_shifts
-from leeboard.pipelines.watch.texts.signals import DIRECTIONS
 from leeboard.schemas import (
     FEATURES,
     Alert,
@@ -29,7 +28,6 @@ from msgspec import structs
 
 from .attribution import moved_labels, verdict
 from .lifecycle import CallPoint, Incidents, Transition
-from .rounding import rounded
 
 #: signals and examples of an alert; of the examples, those that show what moved in texts
 MAX_SIGNALS = 24
@@ -44,22 +42,22 @@ class AlertWriter:
         self, bank: Bank, incidents: Incidents, settings: EngineSettings, fingerprint: str, version: str, numerics: str
     ) -> None:
         self._bank = bank
-        self._incidents = incidents
+        self._levels = incidents.levels
         self._settings = settings
         self._fingerprint = fingerprint
         self._version = version
         self._numerics = numerics
 
-    def write(self, scope: Scope, step: Transition, moment: CallPoint, recent: Sequence[RecentId]) -> Alert:
-        """The alert for a step; notes in the incident what was told."""
+    def write(self, scope: Scope, step: Transition, point: CallPoint, recent: Sequence[RecentId]) -> Alert:
+        """The alert for a step; notes in the incident what was reported."""
         incident = step.incident
         if step.status == "resolve" and incident.last is not None:
-            return self._repeat(scope, incident, moment, "resolve", step.resolution)
+            return self._repeat(scope, incident, point, "resolve", step.resolution)
         signals = [self._signal(scope, shift) for shift in _by_level(incident)]
-        labels, after, calls_since = self._labels(scope, incident, moment)
-        level, passed = self._incidents.level(scope, incident)
-        severity = self._incidents.severity(scope, incident, moment.sequence)
-        texts = text_shifts(self._bank.texts, scope, incident)
+        labels, after, calls_since = self._labels(scope, incident, point)
+        level, passed = self._levels.level(scope, incident)
+        severity = self._levels.severity(scope, incident, point.sequence)
+        texts = text_shifts(self._bank.text.bank, scope, incident)
         answer = verdict(signals, labels, texts, calls_since, incident.before_calls)
         alert = Alert(
             id=self._id(scope, incident),
@@ -67,58 +65,58 @@ class AlertWriter:
             status=step.status,
             severity=severity,
             scope=scope.key,
-            time=moment.time,
+            time=point.time,
             opened_at=incident.opened_time,
             level=rounded(math.exp(level)),
             floor_passed=passed,
             announced=incident.announced,
-            muted=moment.time < scope.muted_until,
+            muted=point.time < scope.muted_until,
             confirmed=incident.confirmed,
-            young=moment.sequence < math.exp(level),
-            change=self._change(incident, moment),
+            young=point.sequence < math.exp(level),
+            change=self._change(incident, point),
             verdict=answer,
             signals=signals,
             labels=labels,
             served_model=_most_common(after.get("model_served", {})),
-            examples=self._examples(scope, incident, moment, recent),
+            examples=self._examples(scope, incident, point, recent),
             texts=texts,
-            evidence=self._evidence(scope, incident, moment),
+            evidence=self._evidence(scope, incident, point),
             links={name: self._fill(template, scope, incident) for name, template in self._settings.links.items()},
             runbook_url=self._fill(self._settings.runbook_url, scope, incident) if self._settings.runbook_url else None,
         )
         incident.alerts += 1
         incident.severity = severity
-        incident.last_alert_time = moment.time
+        incident.last_alert_time = point.time
         incident.passed_floor |= passed
-        incident.milestone = self._incidents.milestone(level)
+        incident.milestone = self._levels.milestone(level)
         for shift in incident.shifts:
-            shift.reported_effect = self._incidents.effect_of(scope, shift)
+            shift.reported_effect = self._levels.effect_of(scope, shift)
         incident.last = alert
         return alert
 
-    def confirm(self, scope: Scope, incident: Incident, moment: CallPoint) -> Alert:
-        """The update that tells the gate what a person said of a page."""
-        return self._repeat(scope, incident, moment, "update", None)
+    def confirm(self, scope: Scope, incident: Incident, point: CallPoint) -> Alert:
+        """The update that carries to the gate what a person said of a page."""
+        return self._repeat(scope, incident, point, "update", None)
 
     def _repeat(
-        self, scope: Scope, incident: Incident, moment: CallPoint, status: Status, resolution: Resolution | None
+        self, scope: Scope, incident: Incident, point: CallPoint, status: Status, resolution: Resolution | None
     ) -> Alert:
         """The newest alert of an incident again, with another status."""
         assert incident.last is not None
         last = incident.last
         resolved = status == "resolve"
-        since = max(moment.sequence - incident.change.estimate + 1, 0)
+        since = max(point.sequence - incident.change.estimate + 1, 0)
         alert = structs.replace(
             last,
             id=self._id(scope, incident),
             status=status,
-            time=moment.time,
-            resolved_at=moment.time if resolved else last.resolved_at,
+            time=point.time,
+            resolved_at=point.time if resolved else last.resolved_at,
             resolution=resolution if resolved else last.resolution,
-            muted=moment.time < scope.muted_until,
+            muted=point.time < scope.muted_until,
             confirmed=incident.confirmed,
             change=structs.replace(last.change, calls_since=since) if resolved else last.change,
-            evidence=self._evidence(scope, incident, moment),
+            evidence=self._evidence(scope, incident, point),
         )
         incident.alerts += 1
         incident.last = alert
@@ -129,7 +127,7 @@ class AlertWriter:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def _signal(self, scope: Scope, shift: Shift) -> SignalShift:
-        signal = self._incidents.signal_of(scope, shift.place)
+        signal = self._levels.signal_of(scope, shift.key)
         log10_level = rounded(shift.level_nats / math.log(10.0))
         found = shift.evidence
         if found is not None:
@@ -150,15 +148,17 @@ class AlertWriter:
                 n_before=found.n_before,
                 n_after=found.n_after,
             )
-        effect = self._bank.effect(scope.slot, shift.place)
-        sd = self._bank.frozen_sd(scope.slot, shift.place) if signal.measure == "sd" else 1.0
+        family = self._bank.of(shift.key)
+        effect = family.effect(scope.slot, shift.key)
+        sd = self._levels.sd_of(scope, shift.key, signal)
         scale = 1.0 / sd if sd > 0 else 1.0
         before, after = effect.before, effect.after
         if signal.unit == "ratio":
             before, after = 1.0, 1.0 + effect.effect
         unit, category = signal.unit, shift.category
-        if shift.place.kind == "text" and shift.place.column not in DIRECTIONS:
-            feature = FEATURES[self._bank.texts.leader(scope.slot, shift.place.column)]
+        leader = family.leader(scope.slot, shift.key)
+        if leader is not None:
+            feature = FEATURES[leader]
             unit, category = feature.unit, feature.name
         return SignalShift(
             name=shift.name,
@@ -170,7 +170,7 @@ class AlertWriter:
             effect=rounded(effect.effect * scale),
             effect_interval=(rounded(effect.low * scale), rounded(effect.high * scale)),
             log10_level=log10_level,
-            guarantee=self._bank.guarantee(scope.slot, shift.place),
+            guarantee=family.guarantee(scope.slot, shift.key),
             root=True,
             detector=shift.detector,
             n_before=effect.n_before,
@@ -179,38 +179,38 @@ class AlertWriter:
         )
 
     def _labels(
-        self, scope: Scope, incident: Incident, moment: CallPoint
+        self, scope: Scope, incident: Incident, point: CallPoint
     ) -> tuple[list[LabelShift], dict[str, dict[str, float]], int]:
-        after, calls = label_shares(self._bank, scope, incident.change.estimate, moment.sequence)
+        after, calls = self._bank.history.label_shares(scope, incident.change.estimate, point.sequence)
         moved = moved_labels(incident.before, incident.before_calls, after, calls)
-        told = [
+        shifts = [
             LabelShift(
                 label=x.label, value=x.value, before=rounded(x.before), after=rounded(x.after), first_seen=x.first_seen
             )
             for x in moved
         ]
-        return told, after, calls
+        return shifts, after, calls
 
-    def _change(self, incident: Incident, moment: CallPoint) -> Change:
+    def _change(self, incident: Incident, point: CallPoint) -> Change:
         return Change(
             estimate=incident.change_time.estimate,
             earliest=incident.change_time.earliest,
             latest=incident.change_time.latest,
-            calls_since=max(moment.sequence - incident.change.estimate + 1, 0),
+            calls_since=max(point.sequence - incident.change.estimate + 1, 0),
         )
 
     def _examples(
-        self, scope: Scope, incident: Incident, moment: CallPoint, recent: Sequence[RecentId]
+        self, scope: Scope, incident: Incident, point: CallPoint, recent: Sequence[RecentId]
     ) -> list[Example]:
         """The call at which the evidence was enough, the first changed call, those that show it, the newest ones."""
         known = {item.sequence: item for item in recent}
         wanted = [
             (incident.opened_sequence, "the evidence reached the notice level at this call"),
             (incident.change.estimate, "estimated first call of the change"),
-            *shown_calls(self._bank.texts, scope, incident, recent)[:MAX_SHOWN],
-            (moment.sequence, "the call of this alert"),
-            (moment.sequence - 1, "recent call after the change"),
-            (moment.sequence - 2, "recent call after the change"),
+            *shown_calls(self._bank.text.bank, scope, incident, recent)[:MAX_SHOWN],
+            (point.sequence, "the call of this alert"),
+            (point.sequence - 1, "recent call after the change"),
+            (point.sequence - 2, "recent call after the change"),
         ]
         examples: dict[int, Example] = {}
         for sequence, why in wanted:
@@ -223,7 +223,7 @@ class AlertWriter:
             examples[incident.opened_sequence] = Example(call_id=incident.opened_call, why=wanted[0][1])
         return list(examples.values())[:MAX_EXAMPLES]
 
-    def _evidence(self, scope: Scope, incident: Incident, moment: CallPoint) -> AlertEvidence:
+    def _evidence(self, scope: Scope, incident: Incident, point: CallPoint) -> AlertEvidence:
         return AlertEvidence(
             engine_version=self._version,
             numerics=self._numerics,
@@ -234,7 +234,7 @@ class AlertWriter:
             positions=Positions(
                 first=Position(sequence=1, call_id=scope.first_call),
                 opening=Position(sequence=incident.opened_sequence, call_id=incident.opened_call),
-                this=Position(sequence=moment.sequence, call_id=moment.call_id),
+                this=Position(sequence=point.sequence, call_id=point.call_id),
             ),
         )
 

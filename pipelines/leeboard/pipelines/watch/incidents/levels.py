@@ -2,14 +2,15 @@
 
 import math
 
-from leeboard.detectors.core.budget import SEVERE_CALLS, SEVERE_NATS
-from leeboard.pipelines.signals import Signal, Signals
-from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
+from leeboard.detectors.core.budget import SEVERE_EVENTS, SEVERE_NATS
+from leeboard.pipelines.signals import CONTEXT, Signal
+from leeboard.pipelines.watch.families.bank import Bank
+from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.scope import Incident, Scope, Shift
 from leeboard.schemas import NO_ERROR
 from leeboard.schemas.alert import Severity
 
-#: the gate asks for at most exp(h) above the page level: milestones beyond that tell it nothing
+#: the gate asks for at most exp(h) above the page level: milestones beyond that are no news to it
 MAX_MILESTONE = 7
 #: a signal that may not page counts for at most so many nats less than the page level
 NOTICE_ONLY_NATS = 1.0
@@ -18,26 +19,29 @@ NOTICE_ONLY_NATS = 1.0
 class Levels:
     """Reads them from the detectors."""
 
-    def __init__(self, bank: Bank, signals: Signals, page_nats: float) -> None:
+    def __init__(self, bank: Bank, page_nats: float) -> None:
         self._bank = bank
-        self._signals = signals
         self._page_nats = page_nats
 
-    def signal_of(self, scope: Scope, place: DetectorKey) -> Signal:
-        """What stands at a place: a configured signal, or one of the scope's own scores."""
-        if place.kind == "numeric":
-            known: tuple[Signal, ...] = self._signals.numeric
-            names = scope.scores
-        elif place.kind == "binary":
-            return self._signals.binary[place.column]
-        elif place.kind == "text":
-            return self._signals.text[place.column]
-        else:
-            known, names = self._signals.categorical, scope.categorical_scores
-        if place.column < len(known):
-            return known[place.column]
-        name = next(name for name, column in names.items() if column == place.column)
-        return self._signals.score(name, categorical=place.kind == "categorical")
+    def signal_of(self, scope: Scope, key: DetectorKey) -> Signal:
+        """The signal of a detector: a configured one, or one of the scope's own scores."""
+        return self._bank.of(key).signal(scope, key)
+
+    def is_context(self, scope: Scope, shift: Shift) -> bool:
+        """Does a shift only give context?"""
+        return self.signal_of(scope, shift.key).channel in CONTEXT
+
+    def sd_of(self, scope: Scope, key: DetectorKey, signal: Signal) -> float:
+        """What an effect in transformed units is divided by to be in the measure of its signal."""
+        return self._bank.of(key).frozen_sd(scope.slot, key) if signal.measure == "sd" else 1.0
+
+    def floor(self, scope: Scope, key: DetectorKey, signal: Signal) -> float:
+        """The effect floor in transformed units; a small step where the signal never pages."""
+        if signal.measure == "relative":
+            return math.log1p(min(signal.floor, 1.0))
+        if signal.measure == "sd":
+            return signal.floor * self._bank.of(key).sd(scope.slot, key)
+        return min(signal.floor, 0.05)
 
     def milestone(self, level_nats: float) -> int:
         """Whole nats above the page level, -1 below it."""
@@ -47,11 +51,9 @@ class Levels:
         """Effect of a shift in the measure of its signal."""
         if shift.evidence is not None:
             return shift.evidence.effect
-        effect = self._bank.effect(scope.slot, shift.place).effect
-        if self.signal_of(scope, shift.place).measure == "sd":
-            sd = self._bank.frozen_sd(scope.slot, shift.place)
-            return effect / sd if sd > 0 else 0.0
-        return effect
+        effect = self._bank.of(shift.key).effect(scope.slot, shift.key).effect
+        sd = self.sd_of(scope, shift.key, self.signal_of(scope, shift.key))
+        return effect / sd if sd > 0 else 0.0
 
     def level(self, scope: Scope, incident: Incident) -> tuple[float, bool]:
         """Natural log of the incident's level in calls of the scope, and whether an effect passed its floor.
@@ -60,16 +62,16 @@ class Levels:
         incident counts only for what it has gained since. What text signals say of outputs is no reason to page while
         the inputs have moved as well: of inputs of a new kind neither they nor the regression know anything.
         """
-        text_shifts = [shift for shift in incident.shifts if shift.place.kind == "text"]
-        unlike = [shift for shift in text_shifts if self.signal_of(scope, shift.place).channel == "input"]
+        text_shifts = [shift for shift in incident.shifts if shift.key.kind == "text"]
+        unlike = [shift for shift in text_shifts if self.signal_of(scope, shift.key).channel == "input"]
         past: list[float] = []
         all_: list[float] = []
         for shift in incident.shifts:
             nats = shift.level_nats
             if shift.carried_nats is not None and self.milestone(nats) <= self.milestone(shift.carried_nats):
                 nats = min(nats, float(self._bank.scopes.array[scope.slot]["notice_nats"]))
-            signal = self.signal_of(scope, shift.place)
-            if not signal.pages or (shift.place.kind == "text" and shift.overlaps(unlike)):
+            signal = self.signal_of(scope, shift.key)
+            if not signal.pages or (shift.key.kind == "text" and shift.overlaps(unlike)):
                 nats = min(nats, self._page_nats - NOTICE_ONLY_NATS)
             all_.append(nats)
             if shift.evidence is None and abs(self.effect_of(scope, shift)) >= signal.floor:
@@ -79,7 +81,7 @@ class Levels:
     def severity(self, scope: Scope, incident: Incident, sequence: int) -> Severity:
         """info: a notice; warning: the page level is reached; critical: a large effect, seen for 20 calls."""
         for shift in incident.shifts:
-            severe = self.signal_of(scope, shift.place).severe
+            severe = self.signal_of(scope, shift.key).severe
             if (
                 severe is not None
                 and shift.category != NO_ERROR
@@ -87,7 +89,7 @@ class Levels:
                 and shift.evidence is None
                 and self.effect_of(scope, shift) >= severe
                 and shift.signal_nats >= SEVERE_NATS
-                and sequence - shift.change.estimate + 1 >= SEVERE_CALLS
+                and sequence - shift.change.estimate + 1 >= SEVERE_EVENTS
             ):
                 return "critical"
         level, passed = self.level(scope, incident)

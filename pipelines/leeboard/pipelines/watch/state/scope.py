@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from leeboard.detectors import Evidence
 from leeboard.detectors.river import RiverDetector
-from leeboard.pipelines.watch.families.bank import DetectorKey
 from leeboard.schemas import Alert, scope_parts
 from leeboard.schemas.alert import Severity
 from msgspec import Struct
 
+from .keys import DetectorKey
 from .labels import Labels
 
 #: ids of recent calls kept for examples
@@ -71,7 +71,7 @@ class Interval(Struct, array_like=True, frozen=True):
 class Shift(Struct):
     """One signal inside an incident."""
 
-    place: DetectorKey
+    key: DetectorKey
     name: str
     category: str | None
     change: Interval

@@ -11,17 +11,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.arenas import Rows, record_bytes, record_of
+from leeboard.detectors.core.changes import Dump
 from leeboard.detectors.river import RiverDetector
-from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
-from leeboard.pipelines.watch.texts.codec import put_texts, text_parts
+from leeboard.pipelines.watch.families.bank import Bank
+from leeboard.pipelines.watch.state.keys import DetectorKey
+from leeboard.pipelines.watch.state.labels import Combination, Labels
+from leeboard.pipelines.watch.state.layout import CHUNK, ID_CHUNK
+from leeboard.pipelines.watch.state.scope import RECENT_IDS, Announced, Incident, RecentId, Scope, TextsSeen
 from msgspec import Struct
 
-from .arenas import Rows
-from .labels import Combination, Labels
-from .layout import CHUNK, ID_CHUNK
-from .records import detector_bytes, record_bytes, record_of
-from .scope import RECENT_IDS, Announced, Incident, RecentId, Scope, TextsSeen
+from .text_codec import put_texts, text_parts
 
 #: level of compression: half the size at 1 ms a scope; higher levels gain 2 %
 LEVEL = 1
@@ -73,7 +73,7 @@ class ScopePart(Struct, array_like=True):
 class DetectorPart(Struct, array_like=True):
     """One detector: its row, and the rows that it points to."""
 
-    place: DetectorKey
+    key: DetectorKey
     row: bytes
     regression: bytes | None
     watcher: bytes | None
@@ -92,14 +92,14 @@ def snapshot(bank: Bank, scope: Scope, fingerprint: str, after_call: int = 0) ->
     slot = scope.slot
     parts = {
         "scope": _pack(_scope_part(bank, scope, fingerprint)),
-        "detectors": _pack(DetectorsPart(VERSION, [_detector_part(bank, slot, place) for place in bank.places(slot)])),
+        "detectors": _pack(DetectorsPart(VERSION, [_detector_part(bank, slot, key) for key in bank.keys(slot)])),
     }
     calls = int(bank.scopes.array[slot]["calls"])
     for name, rows, chunks, size in _rings(bank):
         for k in _touched(after_call, calls, size, chunks.shape[1]):
             chunk = rows.array[chunks[slot, k]].tobytes()
             parts[f"{name}.{k}"] = zlib.compress(chunk, LEVEL) if name == "ring" else chunk
-    return parts | text_parts(bank.texts, slot, after_call, LEVEL)
+    return parts | text_parts(bank.text.bank, slot, after_call, LEVEL)
 
 
 def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
@@ -117,14 +117,14 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
     try:
         scope = _scope(part, slot)
         bank.scopes.array[slot] = record_of(part.record, bank.scopes.array.dtype)
-        bank.binary_events[slot] = np.frombuffer(part.binary_events, np.int64)
-        bank.binary_first[slot] = np.frombuffer(part.binary_first, np.int8)
-        bank.category_events[slot] = np.frombuffer(part.category_events, np.int64)
+        bank.binary.events[slot] = np.frombuffer(part.binary_events, np.int64)
+        bank.binary.first[slot] = np.frombuffer(part.binary_first, np.int8)
+        bank.categorical.events[slot] = np.frombuffer(part.category_events, np.int64)
         if part.texts is not None:
-            put_texts(bank.texts, slot, part.texts, parts)
+            put_texts(bank.text.bank, slot, part.texts, parts)
         for detector in detectors.detectors:
             _put_detector(bank, slot, detector)
-        bank.reserve(slot, int(bank.scopes.array[slot]["calls"]))
+        bank.history.reserve(slot, int(bank.scopes.array[slot]["calls"]))
         for name, rows, chunks, _ in _rings(bank):
             for k in np.flatnonzero(chunks[slot] >= 0).tolist():
                 row = rows.array[chunks[slot, k]]
@@ -141,7 +141,8 @@ def _pack(part: Struct) -> bytes:
 
 
 def _rings(bank: Bank) -> list[tuple[str, Rows, Any, int]]:
-    return [("ring", bank.ring, bank.ring_chunks, CHUNK), ("ids", bank.ids, bank.id_chunks, ID_CHUNK)]
+    history = bank.history
+    return [("ring", history.ring, history.ring_chunks, CHUNK), ("ids", history.ids, history.id_chunks, ID_CHUNK)]
 
 
 def _touched(after_call: int, calls: int, size: int, chunks: int) -> list[int]:
@@ -183,9 +184,9 @@ def _scope_part(bank: Bank, scope: Scope, fingerprint: str) -> ScopePart:
         scope.texts,
         scope.applied,
         record_bytes(bank.scopes.array, scope.slot),
-        bank.binary_events[scope.slot].tobytes(),
-        bank.binary_first[scope.slot].tobytes(),
-        bank.category_events[scope.slot].tobytes(),
+        bank.binary.events[scope.slot].tobytes(),
+        bank.binary.first[scope.slot].tobytes(),
+        bank.categorical.events[scope.slot].tobytes(),
     )
 
 
@@ -215,49 +216,21 @@ def _key(key: Any) -> Any:
     return tuple(_key(item) for item in key) if isinstance(key, list) else key
 
 
-def _detector_part(bank: Bank, slot: int, place: DetectorKey) -> DetectorPart:
-    rows, frozen = bank.arenas(place)
-    record = bank.record(slot, place)
-    regressions, r = bank.regression(slot, place)
-    k = max(int(record["frozen"]), int(record["retained"]))
-    return DetectorPart(
-        place,
-        detector_bytes(rows.array, bank.row(slot, place)),
-        record_bytes(regressions.array, r) if r >= 0 else None,
-        detector_bytes(rows.array, int(record["watcher"])) if record["watcher"] >= 0 else None,
-        record_bytes(frozen.array, k) if k >= 0 else None,
-    )
+def _detector_part(bank: Bank, slot: int, key: DetectorKey) -> DetectorPart:
+    family = bank.of(key)
+    dump = family.changes(key.column).dump(family.row(slot, key))
+    regression = family.regression(slot, key)
+    return DetectorPart(key, dump.row, record_bytes(*regression) if regression else None, dump.watcher, dump.frozen)
 
 
 def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     """Make a detector again; what it points to gets other row numbers."""
-    bank.add(slot, part.place)
-    rows, frozen = bank.arenas(part.place)
-    regressions, r = bank.regression(slot, part.place)
-    # everything is read before anything is written: row numbers of another engine must never stand in a row of ours
-    row = record_of(part.row, rows.array.dtype)
+    family = bank.of(part.key)
+    family.add(slot, part.key)
     if part.regression is not None:
-        regressions.array[r] = record_of(part.regression, regressions.array.dtype)
-    watcher = record_of(part.watcher, rows.array.dtype) if part.watcher is not None else None
-    reference = record_of(part.frozen, frozen.array.dtype) if part.frozen is not None else None
-    if (row["watcher"] >= 0) != (watcher is not None) or (row["frozen"] >= 0 and watcher is None):
-        raise ValueError("a watcher without its change")
-    if (max(row["frozen"], row["retained"]) >= 0) != (reference is not None):
-        raise ValueError("a yardstick without its change")
-    i, k, j = bank.row(slot, part.place), -1, -1
-    if reference is not None:
-        k = frozen.take()
-        frozen.array[k] = reference
-    if watcher is not None:
-        j = rows.take()
-        rows.array[j] = watcher
-        _point(rows.array[j], watcher, -1, k)
-    rows.array[i] = row
-    _point(rows.array[i], row, j, k)
-
-
-def _point(record: Record, old: Record, watcher: int, frozen: int) -> None:
-    """Let a row point to its watcher and frozen reference as they are numbered here, where it pointed to some."""
-    record["watcher"] = watcher
-    for name in ("frozen", "retained"):
-        record[name] = frozen if old[name] >= 0 else -1
+        regression = family.regression(slot, part.key)
+        if regression is None:
+            raise ValueError("a regression that the signal does not have")
+        rows, r = regression
+        rows[r] = record_of(part.regression, rows.dtype)
+    family.changes(part.key.column).load(family.row(slot, part.key), Dump(part.row, part.watcher, part.frozen))

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors import hash64
-from leeboard.detectors.base import Evidence
+from leeboard.detectors.core.evidence import Evidence
 from leeboard.detectors.river import RiverDetector
 from leeboard.pipelines.signals import (
     CATEGORICAL,
@@ -19,12 +19,13 @@ from leeboard.pipelines.signals import (
     NUMERIC_COLUMNS,
     Signals,
 )
+from leeboard.pipelines.watch.families.bank import Bank
+from leeboard.pipelines.watch.state.keys import DetectorKey
+from leeboard.pipelines.watch.state.layout import Batch
+from leeboard.pipelines.watch.state.scope import Scope
 from leeboard.schemas import GROUPS, NUMBERS, SIGNED, Observation, Score
 
-from .families.bank import Bank, DetectorKey
-from .state.layout import Batch
-from .state.scope import Scope
-from .texts.encoder import TextEncoder
+from .texts import TextEncoder
 
 INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")
 #: amounts are not negative
@@ -53,7 +54,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Encoded:
-    """A batch, the entries in its order, and what Python has to do before each (by place in the batch)."""
+    """A batch, the entries in its order, and what Python has to do before each (by key in the batch)."""
 
     batch: Batch
     entries: list[Entry]
@@ -69,7 +70,7 @@ class Encoder:
         self._forget = forget
         self._signals = signals
         self._texts = TextEncoder(bank, signals, forget)
-        self._keep_calls = bank.ring_size + LOOK_AHEAD_CALLS
+        self._keep_calls = bank.history.ring_size + LOOK_AHEAD_CALLS
         self._off = frozenset(s.name for s in signals.categorical if s.weight == 0.0 or s.river)
         self._on_binary = np.array([s.weight > 0.0 and not s.river for s in signals.binary])
         self._columns = np.array([s.column for s in signals.numeric])
@@ -163,20 +164,20 @@ class Encoder:
     def _expect_category(self, encoded: Encoded, e: int, column: int, category: int) -> None:
         scope = encoded.entries[e].scope
         name = scope.labels.name(column, category)
-        place = DetectorKey("categorical", column, category)
+        key = DetectorKey("categorical", column, category)
 
         def work() -> None:
-            if self._bank.row(scope.slot, place) >= 0:
-                self._forget(scope, place)
-                self._bank.remove(scope.slot, place)
-            earlier = [known for known in scope.names if (known.kind, known.column) == (place.kind, column)]
-            scope.names[place] = name
+            if self._bank.of(key).row(scope.slot, key) >= 0:
+                self._forget(scope, key)
+                self._bank.categorical.remove(scope.slot, key)
+            earlier = [known for known in scope.names if (known.kind, known.column) == (key.kind, column)]
+            scope.names[key] = name
             if not earlier:  # the first category of the signal: nothing to bet on until there is another
                 return
-            if len(earlier) == 1 and self._bank.row(scope.slot, earlier[0]) < 0:
-                self._bank.add_first_category(scope.slot, earlier[0])
-            self._bank.add(scope.slot, place)
-            if column < len(CATEGORICAL) and self._bank.category_events[scope.slot, column] > 0:
+            if len(earlier) == 1 and self._bank.categorical.row(scope.slot, earlier[0]) < 0:
+                self._bank.categorical.add_first(scope.slot, earlier[0])
+            self._bank.add(scope.slot, key)
+            if column < len(CATEGORICAL) and self._bank.categorical.events[scope.slot, column] > 0:
                 scope.first_seen.setdefault(CATEGORICAL[column].name, []).append(name)
 
         self._do_before(encoded, e, work)
@@ -228,8 +229,8 @@ class Encoder:
             self._feed(encoded, DetectorKey("binary", c), str(text), values.astype(np.float64))
         encoded.batch.numbers[:, : len(NUMERIC)][:, self._silent] = np.nan
 
-    def _feed(self, encoded: Encoded, place: DetectorKey, text: str, values: npt.NDArray[np.float64]) -> None:
-        name = f"{place.kind}.{place.column}"
+    def _feed(self, encoded: Encoded, key: DetectorKey, text: str, values: npt.NDArray[np.float64]) -> None:
+        name = f"{key.kind}.{key.column}"
         for e in np.flatnonzero(~np.isnan(values)).tolist():
             scope = encoded.entries[e].scope
             detector = scope.river.get(name)
@@ -237,7 +238,7 @@ class Encoder:
                 detector = scope.river[name] = RiverDetector(text)
             evidence = detector.update(float(values[e]), uniforms=(0.5, 0.5, 0.5))
             if evidence is not None:
-                encoded.alarms.setdefault(e, []).append((place, evidence))
+                encoded.alarms.setdefault(e, []).append((key, evidence))
                 encoded.batch.alarms[e] = True
 
     def _prepare_rows(self, encoded: Encoded) -> None:
@@ -247,19 +248,19 @@ class Encoder:
         """
         batch, bank = encoded.batch, self._bank
         expected: set[tuple[int, int]] = set()
-        for e, column in np.argwhere(~np.isnan(batch.numbers) & (bank.numeric_rows[batch.slots] < 0)).tolist():
+        for e, column in np.argwhere(~np.isnan(batch.numbers) & (bank.numeric.rows[batch.slots] < 0)).tolist():
             slot = int(batch.slots[e])
             if (slot, column) not in expected:
                 expected.add((slot, column))
                 self._do_before(encoded, e, partial(bank.add, slot, DetectorKey("numeric", column)))
         expected = set()
         said = batch.binaries
-        news = (said >= 0) & (said != bank.binary_first[batch.slots]) & (bank.binary_rows[batch.slots] < 0)
+        news = (said >= 0) & (said != bank.binary.first[batch.slots]) & (bank.binary.rows[batch.slots] < 0)
         for e, column in np.argwhere(news).tolist():
             slot = int(batch.slots[e])
-            if bank.binary_first[slot, column] < 0:
-                bank.binary_first[slot, column] = said[e, column]
-            elif said[e, column] != bank.binary_first[slot, column] and (slot, column) not in expected:
+            if bank.binary.first[slot, column] < 0:
+                bank.binary.first[slot, column] = said[e, column]
+            elif said[e, column] != bank.binary.first[slot, column] and (slot, column) not in expected:
                 expected.add((slot, column))
                 self._do_before(encoded, e, partial(bank.add, slot, DetectorKey("binary", column)))
 

@@ -8,25 +8,32 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.vector.store import FIT_EVENTS
 from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, Signal, Signals
-from leeboard.pipelines.watch.families.bank import Bank, DetectorKey
+from leeboard.pipelines.watch.families.bank import Bank
+from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import Batch
 from leeboard.pipelines.watch.state.scope import Scope, TextsSeen
-from leeboard.schemas import Observation, TextMeasures
-
-from .rows import (
+from leeboard.pipelines.watch.texts.rows import (
     COLUMNS,
-    FEATURES,
     INPUT_FEATURES,
     INPUT_STYLE,
     INPUT_VECTOR,
     OUTPUT_FEATURES,
     OUTPUT_STYLE,
+    STYLE_ENTRIES,
+    TEXT_FEATURES,
     TextBatch,
 )
-from .rows import STYLE as VOCABULARY
-from .signals import CONDITIONAL, CONTENT, INPUT_PARTS, OUTPUT_PARTS, PARTS_CALL, STYLE
+from leeboard.pipelines.watch.texts.signals import (
+    CONDITIONAL,
+    CONTENT,
+    INPUT_PARTS,
+    OUTPUT_PARTS,
+    PARTS_CALL,
+    STYLE_COLUMN,
+)
+from leeboard.schemas import Observation, TextMeasures
 
-#: calls in a row with another embedder, or counted in another way, until the baselines start afresh. While workers are
+#: calls in a row with another embedder, or counted in another way, until the baselines start anew. While workers are
 #: replaced one by one both kinds come; of as many of one as of the other, so many in a row come once in a million calls
 SWITCH_CALLS = 20
 #: bits of a side
@@ -42,7 +49,7 @@ RELEVANCE = _column(NUMERIC, "relevance")
 #: what else is counted in texts, and means something else in another version
 REPETITION, REFUSAL = _column(NUMERIC, "repetition"), _column(BINARY, "refusal")
 LANGUAGES = [_column(CATEGORICAL, name) for name in ("input_language", "output_language")]
-_NO_FEATURES, _NO_STYLE, _NO_VECTOR = bytes(4 * FEATURES), bytes(VOCABULARY), bytes(COLUMNS)
+_NO_FEATURES, _NO_STYLE, _NO_VECTOR = bytes(4 * TEXT_FEATURES), bytes(STYLE_ENTRIES), bytes(COLUMNS)
 Work = Callable[[], None]
 
 
@@ -94,14 +101,14 @@ class TextEncoder:
             for work in self._follow(scope, call, e, batch):
                 yield e, work
         for slot, (outputs, inputs) in counts.items():
-            self._bank.texts.expect(slot, outputs, inputs)
+            self._bank.text.bank.expect(slot, outputs, inputs)
 
     def _follow(self, scope: Scope, call: Observation, e: int, batch: Batch) -> Iterator[Work]:
         embedder = call.input.embedder if call.input is not None else None
         seen = scope.texts
         if seen is None:
             seen = scope.texts = TextsSeen(version=call.text_version, embedder=embedder)
-            yield partial(self._bank.texts.begin, scope.slot, vectors=embedder is not None)
+            yield partial(self._bank.text.bank.begin, scope.slot, vectors=embedder is not None)
         if call.text_version != seen.version:
             if not _switched_version(seen, call.text_version):
                 batch.texts.measured[e] = 0
@@ -129,45 +136,47 @@ class TextEncoder:
         if measured & OUTPUT_FEATURES:
             seen.outputs += 1
             due += [OUTPUT_PARTS] if seen.outputs == PARTS_CALL else []
-            due += [STYLE] if seen.outputs == FIT_EVENTS else []
+            due += [STYLE_COLUMN] if seen.outputs == FIT_EVENTS else []
         if measured & INPUT_FEATURES:
             seen.inputs += 1
             due += [INPUT_PARTS] if seen.inputs == PARTS_CALL else []
             due += [CONTENT] if seen.inputs == FIT_EVENTS else []
-        if (STYLE in due or CONTENT in due) and min(seen.outputs, seen.inputs) >= FIT_EVENTS:
+        if (STYLE_COLUMN in due or CONTENT in due) and min(seen.outputs, seen.inputs) >= FIT_EVENTS:
             due.append(CONDITIONAL)
-        if STYLE in due or CONTENT in due:
-            yield partial(self._bank.texts.add_store, scope.slot)
+        if STYLE_COLUMN in due or CONTENT in due:
+            yield partial(self._bank.text.bank.add_store, scope.slot)
         for column in due:
             if self._on[column]:
-                yield partial(self._bank.add_text, scope.slot, column)
+                yield partial(self._bank.text.start, scope.slot, DetectorKey("text", column))
 
     def _restart(self, scope: Scope, sides: tuple[str, ...], *, features: bool, vectors: bool) -> None:
-        """Baselines of these sides start afresh; what moved meanwhile is not told as a change."""
+        """Baselines of these sides start anew; what moved meanwhile is not reported as a change."""
         bank, slot = self._bank, scope.slot
-        columns = {"outputs": [STYLE, CONDITIONAL], "inputs": [CONTENT, CONDITIONAL]}
+        columns = {"outputs": [STYLE_COLUMN, CONDITIONAL], "inputs": [CONTENT, CONDITIONAL]}
         own = {"outputs": OUTPUT_PARTS, "inputs": INPUT_PARTS}
         chosen = {column for side in sides for column in (*columns[side], *([own[side]] if features else []))}
-        places = [DetectorKey("text", column) for column in sorted(chosen)]
+        keys = [DetectorKey("text", column) for column in sorted(chosen)]
         if not features:
-            places.append(DetectorKey("numeric", RELEVANCE))
-        self._release(scope, places)
+            keys.append(DetectorKey("numeric", RELEVANCE))
+        self._release(scope, keys)
         for side in sides:
-            bank.restart_texts(slot, side, features=features, vectors=vectors)
+            bank.text.restart(slot, side, features=features, vectors=vectors)
 
     def _restart_counted(self, scope: Scope) -> None:
         """The same for what else is counted in texts."""
         bank, slot = self._bank, scope.slot
-        places = [DetectorKey("numeric", REPETITION), DetectorKey("binary", REFUSAL)]
-        places += [place for place in bank.places(slot) if place.kind == "categorical" and place.column in LANGUAGES]
-        self._release(scope, places)
-        bank.forget_constant(slot, REFUSAL, LANGUAGES)
+        keys = [DetectorKey("numeric", REPETITION), DetectorKey("binary", REFUSAL)]
+        keys += [key for key in bank.keys(slot) if key.kind == "categorical" and key.column in LANGUAGES]
+        self._release(scope, keys)
+        bank.binary.forget_constant(slot, REFUSAL)
+        for column in LANGUAGES:
+            bank.categorical.forget_constant(slot, column)
 
-    def _release(self, scope: Scope, places: Sequence[DetectorKey]) -> None:
-        for place in places:
-            if self._bank.row(scope.slot, place) >= 0:
-                self._forget(scope, place)
-                self._bank.release(scope.slot, place)
+    def _release(self, scope: Scope, keys: Sequence[DetectorKey]) -> None:
+        for key in keys:
+            if self._bank.of(key).row(scope.slot, key) >= 0:
+                self._forget(scope, key)
+                self._bank.of(key).release(scope.slot, key)
 
 
 def _switched_version(seen: TextsSeen, version: str | None) -> bool:
@@ -190,10 +199,10 @@ def _switched_embedder(seen: TextsSeen, embedder: str) -> bool:
 
 def _bits(side: TextMeasures | None) -> int:
     """Features 1, style 2, vector 4: what of a text can be used; anything of a wrong size is taken for missing."""
-    if side is None or side.features is None or len(side.features) < 4 * FEATURES:
+    if side is None or side.features is None or len(side.features) < 4 * TEXT_FEATURES:
         return 0
     bits = 1
-    if side.style is not None and len(side.style) == VOCABULARY:
+    if side.style is not None and len(side.style) == STYLE_ENTRIES:
         bits |= 2
     if side.vector is not None:
         bits |= 4
@@ -201,16 +210,16 @@ def _bits(side: TextMeasures | None) -> int:
 
 
 def _features(sides: Sequence[TextMeasures | None]) -> npt.NDArray[np.float32]:
-    width = 4 * FEATURES
+    width = 4 * TEXT_FEATURES
     parts = [side.features[:width] if side is not None and side.features else _NO_FEATURES for side in sides]
     raw = bytearray().join(part if len(part) == width else _NO_FEATURES for part in parts)
-    return np.frombuffer(raw, "<f4").reshape(-1, FEATURES)
+    return np.frombuffer(raw, "<f4").reshape(-1, TEXT_FEATURES)
 
 
 def _style(sides: Sequence[TextMeasures | None]) -> npt.NDArray[np.uint8]:
     parts = [side.style if side is not None and side.style else _NO_STYLE for side in sides]
-    raw = bytearray().join(part if len(part) == VOCABULARY else _NO_STYLE for part in parts)
-    return np.frombuffer(raw, np.uint8).reshape(-1, VOCABULARY)
+    raw = bytearray().join(part if len(part) == STYLE_ENTRIES else _NO_STYLE for part in parts)
+    return np.frombuffer(raw, np.uint8).reshape(-1, STYLE_ENTRIES)
 
 
 def _vectors(sides: Sequence[TextMeasures | None]) -> npt.NDArray[np.int8]:

@@ -3,13 +3,12 @@
 import zlib
 from collections.abc import Mapping
 
+from leeboard.detectors.core.arenas import record_bytes, record_of
 from leeboard.detectors.vector.store import FIT_EVENTS
-from leeboard.pipelines.watch.state.records import record_bytes, record_of
 from leeboard.pipelines.watch.state.scope import TextsSeen
-
-from .bank import TextBank
-from .rows import chunks_needed
-from .store_parts import put_store, stored_parts, warm_up_written
+from leeboard.pipelines.watch.texts.bank import TextBank
+from leeboard.pipelines.watch.texts.rows import chunks_needed
+from leeboard.pipelines.watch.texts.store_parts import put_store, stored_parts, warm_up_written
 
 _SPACE = "space."
 
@@ -22,10 +21,10 @@ def text_parts(bank: TextBank, slot: int, after_call: int, level: int) -> dict[s
     after = after_call if int(text["restarted"]) <= after_call else 0
     parts = {"texts": record_bytes(bank.texts.array, int(bank.table[slot, 0]))}
     for k, i in _warm_up(bank, slot):
-        if warm_up_written(bank.young.array[i]) > after:
-            parts[f"young.{k}"] = record_bytes(bank.young.array, i)
+        if warm_up_written(bank.warm_up.array[i]) > after:
+            parts[f"young.{k}"] = record_bytes(bank.warm_up.array, i)
     if bank.table[slot, 1] >= 0:
-        parts |= {_SPACE + name: part for name, part in stored_parts(bank.space(slot), after).items()}
+        parts |= {_SPACE + name: part for name, part in stored_parts(bank.store(slot), after).items()}
     return {name: zlib.compress(part, level) for name, part in parts.items()}
 
 
@@ -40,10 +39,10 @@ def put_texts(bank: TextBank, slot: int, seen: TextsSeen, parts: Mapping[str, by
     if max(seen.outputs, seen.inputs) >= FIT_EVENTS:
         bank.add_store(slot)
         names = [name for name in parts if name.startswith(_SPACE)]
-        put_store(bank.space(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
+        put_store(bank.store(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
     bank.expect(slot, 0, 0)
     for k, i in _warm_up(bank, slot):
-        bank.young.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.young.array.dtype)
+        bank.warm_up.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.warm_up.array.dtype)
 
 
 def _warm_up(bank: TextBank, slot: int) -> list[tuple[int, int]]:

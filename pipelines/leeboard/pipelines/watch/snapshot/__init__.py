@@ -1,0 +1,1 @@
+"""The state of a scope as bytes, and back."""
