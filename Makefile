@@ -15,6 +15,8 @@ RUN := $(VENV)/.installed-detectors
 # compiled once, shared by every test and process
 export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba-cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# uv installs no bytecode: the first process that imports a module writes it, for the hundreds that the tests start
+unexport PYTHONDONTWRITEBYTECODE
 # like pip, uv trusts the authorities of the system
 export UV_SYSTEM_CERTS := 1
 
