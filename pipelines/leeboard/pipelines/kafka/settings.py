@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from leeboard.pipelines.topics import StageName, KafkaName, TopicSettings
+from leeboard.pipelines.topics import KafkaName, StageName, TopicSettings
 from msgspec import Meta, Struct, field
 
 PositiveNumber = Annotated[float, Meta(gt=0)]
