@@ -1,7 +1,7 @@
 """The metrics that leeboard exports, with their labels, read from the classes that make them."""
 
 from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.notify.delivery.metrics import Metrics
+from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
 from leeboard.pipelines.runtime.metrics import Meters
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -36,7 +36,7 @@ def exported() -> dict[str, set[str]]:
         registry = CollectorRegistry()
         Meters(stage, TopicSettings(), registry)
         found |= registered(registry)
-    return found | registered(Metrics(["sink"]).registry)
+    return found | registered(NotifyMetrics(["sink"]).registry)
 
 
 def process_metrics() -> set[str]:
