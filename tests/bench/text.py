@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from cramjam import lz4
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.measure.embed import StaticEmbedder
 from leeboard.pipelines.measure.embed.export import export
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.embed.table import read_table
 from leeboard.pipelines.measure.text import TextReader
 from leeboard.pipelines.runtime.normalise import Normaliser

@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import Stage
-from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.measure.measurer import Measurer
 from leeboard.schemas import ModelCall, Observation, encode, encode_observation
 
 from tests.kafka.broker import Broker, die_with_parent

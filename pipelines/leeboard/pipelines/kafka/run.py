@@ -17,7 +17,7 @@ from leeboard.pipelines.runtime.gc_tuning import collect_rarely
 from leeboard.pipelines.runtime.warm import warm_kernels
 
 from ..config import Config
-from ..measure import EmbedderError
+from ..measure.settings import EmbedderError
 from .clients import ClientError, explain
 from .settings import Stage
 from .worker import PARENT, Refusal, Worker, source_topic_ids

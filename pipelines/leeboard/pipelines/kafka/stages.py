@@ -15,7 +15,7 @@ from leeboard.pipelines.runtime.ownership import Intervals, Stage
 from leeboard.pipelines.runtime.watch import WatchFold
 
 from ..config import Config
-from ..measure import CALLS_AT_ONCE
+from ..measure.measurer import CALLS_AT_ONCE
 from .group import FaustCluster, own_partitions
 from .sender import Sender, SendFailed
 from .settings import Stage as StageName

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.measure import COUNTED
+from leeboard.pipelines.measure.settings import COUNTED
 from leeboard.schemas import Alert, Ledger, Page, Reject, Result, decode_result
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

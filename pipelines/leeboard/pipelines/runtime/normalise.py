@@ -11,7 +11,7 @@ from functools import lru_cache
 from aiokafka.partitioner import murmur2
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.measure import Arrival, Measurer
+from leeboard.pipelines.measure.measurer import Arrival, Measurer
 from leeboard.schemas import (
     PRIVILEGED,
     Control,

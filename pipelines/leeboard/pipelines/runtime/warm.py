@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.measure.measurer import Measurer
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.schemas import ModelCall
 

@@ -3,7 +3,13 @@
 from pathlib import Path
 
 import click
-from leeboard.pipelines.cli.common import config_option, console, json_option, print_json, read_config
+from leeboard.pipelines.cli.common import (
+    config_option,
+    console,
+    json_option,
+    print_json,
+    read_config,
+)
 from leeboard.pipelines.kafka.operate.lag import lags, members
 from rich.table import Table
 

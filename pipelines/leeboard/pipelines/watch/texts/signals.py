@@ -19,6 +19,7 @@ from leeboard.detectors.vector.features import (
     set_features_levels,
 )
 from leeboard.detectors.vector.store import FIT_EVENTS, GIVENS, RESIDUALS, VECTORS, oldest, seen, vector_of
+from leeboard.pipelines.signals import TEXT_SIGNALS
 
 from .counts import restart_side
 from .rows import (
@@ -36,6 +37,7 @@ from .rows import (
 
 #: the signals, in the order of `codes` and `nats`
 SIGNALS = ("output_features", "output_style", "output_given_input", "input_features", "input_content")
+assert SIGNALS == TEXT_SIGNALS, "the names and their order are those of the catalogue"
 OUTPUT_PARTS, STYLE, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
 #: the learned directions among them: what each looks at, and the bit of `take_texts` that says whether it has an event
 DIRECTIONS = (STYLE, CONDITIONAL, CONTENT)
