@@ -6,7 +6,7 @@ Labels are never text of a call: stage, reason, status, severity.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leeboard.pipelines.measure import COUNTED
+from leeboard.pipelines.measure.settings import COUNTED
 from leeboard.pipelines.topics import StageName, TopicSettings
 from leeboard.schemas import Alert, Ledger, Page, Reject, Result, decode_result
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

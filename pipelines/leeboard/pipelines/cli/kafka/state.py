@@ -6,7 +6,7 @@ from typing import Literal
 import click
 from leeboard.pipelines.cli.common import config_option, console, fail, json_option, print_json, read_config
 from leeboard.pipelines.kafka.operate.lag import stage_members
-from leeboard.pipelines.kafka.operate.state_listing import drop_state, stored_state
+from leeboard.pipelines.kafka.operate.state_listing import stored_state
 from rich.table import Table
 
 from .broker import administration, reading
@@ -44,11 +44,11 @@ def list_state(scopes: bool, config_path: Path | None, as_json: bool) -> None:
     console.print(table, markup=False)
 
 
-@state.command()
+@state.command("drop")
 @click.option("--stage", type=click.Choice(["watch", "gate"]), default="watch", show_default=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
-def drop(stage: Literal["watch", "gate"], yes: bool, config_path: Path | None) -> None:
+def state_drop(stage: Literal["watch", "gate"], yes: bool, config_path: Path | None) -> None:
     """Delete the state of a stage, of which no worker may run.
 
     The next worker begins at the start of its topic and publishes what it finds there, or learns without alerts with

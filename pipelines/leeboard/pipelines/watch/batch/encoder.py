@@ -17,8 +17,8 @@ from leeboard.pipelines.signals import (
     MAX_SCORES,
     NUMERIC,
     NUMERIC_COLUMNS,
-    Signals,
 )
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import Batch
