@@ -6,7 +6,7 @@ from typing import Literal
 import click
 from leeboard.pipelines.cli.common import config_option, console, fail, json_option, print_json, read_config
 from leeboard.pipelines.kafka.operate.lag import stage_members
-from leeboard.pipelines.kafka.operate.state_listing import stored_state
+from leeboard.pipelines.kafka.operate.state_listing import drop_state, stored_state
 from rich.table import Table
 
 from .broker import administration, reading

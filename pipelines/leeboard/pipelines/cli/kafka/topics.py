@@ -12,7 +12,7 @@ from leeboard.pipelines.cli.common import (
     read_config,
 )
 from leeboard.pipelines.kafka.operate.acl import control_acl_problem
-from leeboard.pipelines.kafka.operate.topics import problems
+from leeboard.pipelines.kafka.operate.topics import apply_topics, problems
 
 from .broker import administration
 
