@@ -1,7 +1,7 @@
 """Changes of streams of vectors: of a learned direction, and of the mean of readable features."""
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from leeboard.detectors.core import ranks
@@ -43,6 +43,8 @@ class Vectors(NamedTuple):
 
 class DirectionChanges(Changes[Vectors]):
     """Rows of `direction_dtype(dimensions, given)`. `rows`: how many there are at first, 0 for the default."""
+
+    version: ClassVar[int] = 1
 
     def __init__(self, name: str, dimensions: int, given: int, rows: int = 0) -> None:
         def begin(row: Record) -> None:
@@ -88,6 +90,8 @@ class DirectionChanges(Changes[Vectors]):
 
 class FeatureChanges(Changes[None]):
     """Rows of `features_dtype(features)`. `rows`: how many there are at first, 0 for the default."""
+
+    version: ClassVar[int] = 1
 
     def __init__(self, features: int, rows: int = 0) -> None:
         def begin(row: Record) -> None:

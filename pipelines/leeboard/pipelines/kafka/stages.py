@@ -167,7 +167,7 @@ class WatchPart(FoldPart):
         self._meters.state_age.set(max((max(fold.done - fold.base, 0) for fold in folds), default=0))
         self._meters.note_age(max((fold.newest_time for fold in folds), default=0))
         for fold in folds:
-            self._meters.note_counts(*fold.take_counts())
+            self._meters.note_counts(fold.take_counts())
 
 
 class GatePart(FoldPart):

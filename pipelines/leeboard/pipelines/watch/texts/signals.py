@@ -44,6 +44,8 @@ FINISHED = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
 #: a scope's rows of PARTS are taken before its call with this number, its SPACE and rows of DIRECTION before that one:
 #: nothing can use them earlier, and most scopes of a fleet never get there
 PARTS_CALL, SPACE_CALL = 101, FIT_EVENTS
+#: the order in which a scope begins with its signals
+STARTING = (OUTPUT_PARTS, STYLE, INPUT_PARTS, CONTENT, CONDITIONAL)
 #: a quantiser is degenerate when fewer than this share of the coordinates that varied still do
 DEGENERATE_BELOW = 0.75
 #: newest rows that are looked at for that
@@ -53,6 +55,12 @@ DIRECTION = direction_dtype(DIMENSIONS, DIMENSIONS)
 FROZEN_DIRECTION = frozen_direction_dtype(DIMENSIONS, DIMENSIONS)
 PARTS = features_dtype(FEATURES)
 FROZEN_PARTS = frozen_features_dtype(FEATURES)
+
+
+def has_enough(column: int, outputs: int, inputs: int) -> bool:
+    """Are so many outputs and inputs of a scope enough for a signal to begin?"""
+    texts = {OUTPUT_PARTS: outputs, STYLE: outputs, INPUT_PARTS: inputs, CONTENT: inputs}
+    return texts.get(column, min(outputs, inputs)) >= (FIT_EVENTS if column in DIRECTIONS else PARTS_CALL)
 
 
 class TextArenas(NamedTuple):
