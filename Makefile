@@ -42,7 +42,7 @@ define test_with
 @$(VENV)/bin/uv pip freeze --quiet --python $(PY) > build/locked.txt
 @$(VENV)/bin/uv pip freeze --quiet --python build/$(1) > build/$(1).txt
 @echo "versions that differ: < $(LOCK), > $(1)"; diff build/locked.txt build/$(1).txt | grep '^[<>]' || true
-NUMBA_CACHE_DIR=$(CURDIR)/build/$(1)/numba-cache build/$(1)/bin/python -m pytest $(PYTEST_ARGS)
+NUMBA_CACHE_DIR=$(CURDIR)/build/numba-cache-$(1) build/$(1)/bin/python -m pytest $(PYTEST_ARGS)
 endef
 
 .DEFAULT_GOAL := help
