@@ -59,8 +59,9 @@ demo: $(RUN) ## simulated traffic with known causes, and the incidents that leeb
 kafka: $(RUN) ## a Kafka broker on 127.0.0.1:9092 in the foreground, for first steps (needs Java 17 and Maven)
 	@$(PY) -m tests.kafka.broker
 
+# in two processes, a file of tests in one of them: those of Kafka wait most of their time
 test: lint browser broker ## everything that CI runs: lint, types, tests (PYTEST_ARGS=... is passed on)
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-newest: $(DEV) browser broker ## the tests with the newest releases that pyproject.toml allows
 	$(call test_with,newest,highest)

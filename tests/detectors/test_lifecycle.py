@@ -29,8 +29,8 @@ def numbers(events: list[float]) -> tuple[Arena, Arena]:
 
 
 def feed(rows: Arena, frozen: Arena, events: list[float]) -> list[int]:
-    lots = np.random.default_rng(SEED).random((len(events), 2)).tolist()
-    pairs = zip(events, lots, strict=True)
+    uniforms = np.random.default_rng(SEED).random((len(events), 2)).tolist()
+    pairs = zip(events, uniforms, strict=True)
     return [numeric.observe(rows, 0, frozen, y, u, v, NEVER, SCRATCH) for y, (u, v) in pairs]
 
 
@@ -54,7 +54,7 @@ def law(values: list[float]) -> tuple[int, object, object]:
     return len(values), pytest.approx(np.mean(values)), pytest.approx(np.var(values, ddof=1), rel=1e-4)
 
 
-def test_the_yardstick_is_what_was_before_the_change_and_the_watcher_what_came_since() -> None:
+def test_the_frozen_reference_is_what_was_before_the_change_and_the_watcher_what_came_since() -> None:
     rows, frozen, old, new = opened()
     assert known(frozen[0]["reference"]) == law(old)
     assert known(rows[1]["reference"]) == law(new)
@@ -104,7 +104,7 @@ def test_accepting_makes_the_watcher_the_process() -> None:
     assert (rows[0]["watcher"], rows[0]["frozen"], rows[0]["retained"]) == (-1, -1, -1)
 
 
-def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_yardstick() -> None:
+def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_reference() -> None:
     """So that drift in small steps cannot hide."""
     rows, frozen, old, new = opened(floor=5.0)
     lifecycle.close_immaterial(rows, 0)
@@ -117,7 +117,7 @@ def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_y
     assert known(rows[0]["reference"]) == law([*new, *later])
 
 
-def test_the_next_change_keeps_the_oldest_yardstick() -> None:
+def test_the_next_change_keeps_the_oldest_frozen_reference() -> None:
     rows, frozen, old, _ = opened()
     later = normal(15, 40, 8)
     feed(rows, frozen, later)

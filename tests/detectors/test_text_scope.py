@@ -88,10 +88,10 @@ def test_any_batching_gives_the_same_state_and_the_same_news(stream: TextBatch, 
 def test_a_restored_scope_goes_on_as_if_nothing_had_happened(stream: TextBatch, cut: int) -> None:
     events = hashes(CALLS, 0)
     scope, _ = fed(part_of(stream, 0, cut)) if cut else (TextScope(), [])
-    twin = TextScope.restored(scope.parts())
+    other = TextScope.restored(scope.parts())
     rest = part_of(stream, cut, CALLS), events[cut:]
-    assert twin.feed(*rest) == scope.feed(*rest)
-    assert twin.parts() == scope.parts()
+    assert other.feed(*rest) == scope.feed(*rest)
+    assert other.parts() == scope.parts()
 
 
 def test_calls_without_texts_change_nothing(stream: TextBatch) -> None:
@@ -164,11 +164,11 @@ def test_another_embedder_is_another_baseline_and_no_alert(stream: TextBatch) ->
     mixed = np.random.default_rng(1).permutation(inputs.vectors.shape[1])
     batch = batch_of(outputs, inputs._replace(vectors=np.ascontiguousarray(inputs.vectors[:, mixed])))
     unchanged = batch_of(outputs, inputs)
-    twin, _ = fed(part_of(stream, 0, 900))
+    other, _ = fed(part_of(stream, 0, 900))
     assert scope.feed(batch, hashes(1500, 1)) == []
-    twin.feed(unchanged, hashes(1500, 1))
+    other.feed(unchanged, hashes(1500, 1))
     for s in (OUTPUT_PARTS, STYLE_COLUMN, INPUT_PARTS):
-        assert scope.row(s).tobytes() == twin.row(s).tobytes()
+        assert scope.row(s).tobytes() == other.row(s).tobytes()
     assert scope.row(CONTENT)["events"] == scope.row(CONDITIONAL)["events"] == 1500
     assert chunks_needed(scope.text, scope.arenas.stores, 0, 1, 1) == 0
 
@@ -227,7 +227,7 @@ def test_a_second_change_on_top_of_an_open_one_is_the_next_one() -> None:
         assert each.effect.effect > first.effect.effect  # from before the first change
 
 
-def test_a_coder_is_worn_when_its_coordinates_no_longer_vary(stream: TextBatch) -> None:
+def test_a_quantiser_is_degenerate_when_its_coordinates_no_longer_vary(stream: TextBatch) -> None:
     scope, _ = fed(part_of(stream, 0, 1000))
     assert not is_degenerate(scope.store, VECTORS, 900)
     outputs, inputs = made_up(200, 5)
@@ -251,7 +251,7 @@ def compressed(scope: TextScope, after_call: int = 0) -> float:
     return sum(len(zlib.compress(part, 1)) for part in parts) / 1024
 
 
-def test_the_state_of_a_scope_is_small_while_it_is_young_and_bounded_when_it_is_busy(stream: TextBatch) -> None:
+def test_the_state_of_a_scope_is_small_in_the_warm_up_and_bounded_when_it_is_busy(stream: TextBatch) -> None:
     warm_up, _ = fed(part_of(stream, 0, 100))
     assert compressed(warm_up) < 40
     busy, _ = fed(part_of(stream, 0, BEFORE + CHANGED))
@@ -272,6 +272,6 @@ def test_levels_stand_for_calls_of_the_scope(stream: TextBatch) -> None:
     assert calls[0] < calls[2]
 
 
-def test_the_bits_of_what_was_measured_are_told_apart() -> None:
+def test_the_bits_of_what_was_measured_are_distinct() -> None:
     bits = (OUTPUT_FEATURES, OUTPUT_STYLE, INPUT_FEATURES, INPUT_STYLE, INPUT_VECTOR)
     assert sum(bits) == 31

@@ -44,7 +44,9 @@ def leaves(name: str, array: npt.NDArray[np.generic]) -> Iterator[tuple[str, byt
 
 def digests(name: str, detector: Detector, found: list[Evidence]) -> dict[str, str]:
     """Digest of every array of a detector, of every field of its state, and of its evidence."""
+    changes = vars(detector)["_changes"]
     arrays = {key: value for key, value in vars(detector).items() if isinstance(value, np.ndarray)}
+    arrays |= {"rows": changes.rows.array, "frozen": changes.frozen.array}
     parts = {f"{name}.{key}": dict(leaves(key, value)) for key, value in arrays.items()}
     fields = {f"{name}.{field}": data for part in parts.values() for field, data in part.items()}
     fields[f"{name}.evidence"] = repr([(e.level.hex(), e.effect.hex(), e) for e in found]).encode()

@@ -6,7 +6,7 @@
 
 What gives context (identity, coverage) is named in an incident but does not keep it open.
 
-Pure: what it needs of a call comes as `CallPoint`; what it decides leaves as `Transition`s, of which `alerts` makes records.
+Pure: what it needs of a call comes as `CallPoint`; what it decides leaves as `Transition`s, and `alerts` writes them.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from leeboard.detectors import Evidence
+from leeboard.detectors.core.budget import SEVERE_EVENTS
 from leeboard.detectors.core.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.settings import EngineSettings
@@ -191,7 +192,7 @@ class Incidents:
         )
 
     def _to_calls(self, scope: Scope, key: DetectorKey, ago: tuple[int, int, int]) -> Interval:
-        """A change time as call numbers; `ago`: estimate, earliest and latest as events of the signal before the newest."""
+        """A change time as call numbers; `ago`: estimate, earliest, latest, in events of the signal."""
         history, slot, family = self._bank.history, scope.slot, self._bank.of(key)
         calls = int(self._bank.scopes.array[slot]["calls"])
         which = np.flatnonzero(family.measured(slot, key, history.read_all(slot)))[::-1]

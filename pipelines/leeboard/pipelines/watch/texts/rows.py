@@ -112,7 +112,7 @@ def column_value(entry: np.int8, scale: np.float32) -> np.float32:
 
 @kernel
 def choose_tokens(text: Record, warm_up: Arena, chunks: RowNumbers) -> None:
-    """Choose the tokens of highest document frequency among the outputs of the warm-up; of equal ones the first."""
+    """Choose the tokens with the highest document frequency in the outputs of the warm-up; of equal ones the first."""
     document_frequency = np.zeros(STYLE_ENTRIES, np.int64)
     for k in range(FIT_EVENTS):
         style = warm_up[chunks[k // WARM_UP_TEXTS]]["style"][k % WARM_UP_TEXTS]

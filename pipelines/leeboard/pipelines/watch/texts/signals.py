@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.jit import Arena, Floats, Record, Salts, kernel
 from leeboard.detectors.core.lifecycle import QUIET, report
-from leeboard.detectors.vector.change import frozen_direction_dtype, observe_direction, restart_direction
-from leeboard.detectors.vector.drift import direction_dtype, set_direction_levels
+from leeboard.detectors.vector.change import observe_direction, restart_direction
+from leeboard.detectors.vector.drift import set_direction_levels
 from leeboard.detectors.vector.features import (
-    features_dtype,
-    frozen_features_dtype,
     observe_features,
     restart_features,
     set_features_levels,
@@ -28,7 +26,6 @@ from .rows import (
     OUTPUT_FEATURES,
     OUTPUT_ROW,
     PAIR_ROW,
-    TEXT_FEATURES,
     RowNumbers,
     TextBatch,
     add_texts,
@@ -50,11 +47,6 @@ DEGENERATE_BELOW = 0.75
 #: newest rows in which coordinates must vary
 DEGENERATE_EVENTS = 100
 
-DIRECTION = direction_dtype(DIMENSIONS, DIMENSIONS)
-FROZEN_DIRECTION = frozen_direction_dtype(DIMENSIONS, DIMENSIONS)
-PARTS = features_dtype(TEXT_FEATURES)
-FROZEN_PARTS = frozen_features_dtype(TEXT_FEATURES)
-
 
 class TextArenas(NamedTuple):
     """Arenas of the state of all scopes, by the dtype of their rows."""
@@ -62,9 +54,9 @@ class TextArenas(NamedTuple):
     texts: Arena  # TEXT_STATE
     stores: Arena  # STORE
     warm_up: Arena  # WARM_UP
-    directions: Arena  # DIRECTION
+    directions: Arena  # direction_dtype(DIMENSIONS, DIMENSIONS)
     frozen_directions: Arena
-    parts: Arena  # PARTS
+    parts: Arena  # features_dtype(TEXT_FEATURES)
     frozen_parts: Arena
 
 
@@ -163,7 +155,7 @@ def is_degenerate(store: Record, kind: int, since: int) -> bool:
 
 @kernel
 def restart_outputs(arenas: TextArenas, rows: RowNumbers, chunks: RowNumbers, call: int, features: bool) -> None:
-    """Restart the outputs and the pairs: outputs are measured differently from now on, or their quantiser is degenerate.
+    """Restart outputs and pairs: outputs are measured differently from now on, or their quantiser is degenerate.
 
     `chunks`: rows of WARM_UP, -1 for none; `call`: number of the next call; `features`: do the features mean something
     else, too? Open changes of these signals end unreported; the owner frees their watchers and frozen references
