@@ -9,14 +9,14 @@ from leeboard.detectors.core.jit import Record
 
 from . import kernels
 from .effect import share_change, share_effect, share_guarantee
-from .kernels import FROZEN_SHARE, SHARE
+from .kernels import FROZEN_SHARE_STATE, SHARE_STATE
 
 
 class ShareChanges(Changes[None]):
     """Rows of SHARE. `rows`: how many there are at first, 0 for the default."""
 
     def __init__(self, rows: int = 0) -> None:
-        super().__init__("share", Rows(SHARE, begin=_begin, rows=rows), Rows(FROZEN_SHARE, rows=rows // 2))
+        super().__init__("share", Rows(SHARE_STATE, begin=_begin, rows=rows), Rows(FROZEN_SHARE_STATE, rows=rows // 2))
 
     def _open(self, i: int, j: int, k: int, floor: float, context: None) -> None:
         rows = self.rows.array

@@ -15,8 +15,7 @@ from leeboard.pipelines.cli.common import (
     read_config,
 )
 from leeboard.pipelines.cli.times import parse_time
-from leeboard.pipelines.kafka.operate.dead_letters import letters
-from leeboard.pipelines.kafka.operate.dead_letters import replay as replay_letters
+from leeboard.pipelines.kafka.operate.dead_letters import list_dead_letters, replay_dead_letters
 from rich.table import Table
 
 from .broker import reading
@@ -50,7 +49,9 @@ def list_letters(reasons: tuple[str, ...], since: str | None, config_path: Path 
     """Dead letters by reason, and the newest of them."""
     settings = read_config(config_path).kafka
     with reading(settings) as consumer:
-        found = sorted(letters(consumer, settings, reasons, since_ms(since)), key=lambda letter: letter.time_ms)
+        found = sorted(
+            list_dead_letters(consumer, settings, reasons, since_ms(since)), key=lambda letter: letter.time_ms
+        )
     if as_json:
         print_json(found)
         return
@@ -72,7 +73,7 @@ def list_letters(reasons: tuple[str, ...], since: str | None, config_path: Path 
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @config_option
 @json_option
-def replay_dead_letters(
+def dlq_replay(
     reasons: tuple[str, ...], since: str | None, dry_run: bool, config_path: Path | None, as_json: bool
 ) -> None:
     """Send the original records of dead letters again, as far as their topics still hold them.
@@ -81,8 +82,8 @@ def replay_dead_letters(
     """
     settings = read_config(config_path).kafka
     with reading(settings) as consumer:
-        found = list(letters(consumer, settings, reasons, since_ms(since)))
-        done = replay_letters(consumer, settings, found, dry_run=dry_run)
+        found = list(list_dead_letters(consumer, settings, reasons, since_ms(since)))
+        done = replay_dead_letters(consumer, settings, found, dry_run=dry_run)
     if as_json:
         print_json({"sent": done.sent, "left": done.left})
         return

@@ -4,16 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from leeboard.pipelines.cli.common import (
-    config_option,
-    console,
-    fail,
-    json_option,
-    print_json,
-    read_config,
-)
-from leeboard.pipelines.kafka.operate.lag import members
-from leeboard.pipelines.kafka.operate.state_listing import drop, stored
+from leeboard.pipelines.cli.common import config_option, console, fail, json_option, print_json, read_config
+from leeboard.pipelines.kafka.operate.lag import stage_members
+from leeboard.pipelines.kafka.operate.state_listing import drop_state, stored_state
 from rich.table import Table
 
 from .broker import administration, reading
@@ -34,7 +27,7 @@ def list_state(scopes: bool, config_path: Path | None, as_json: bool) -> None:
     """Positions, scopes and bytes of every partition, as a restore would find them."""
     settings = read_config(config_path).kafka
     with reading(settings) as consumer:
-        found = stored(consumer, settings)
+        found = stored_state(consumer, settings)
     if as_json:
         print_json(found)
         return
@@ -64,12 +57,12 @@ def state_drop(stage: Literal["watch", "gate"], yes: bool, config_path: Path | N
     settings = read_config(config_path).kafka
     topic = settings.topics.state if stage == "watch" else settings.topics.gate_state
     with administration(settings) as admin:
-        running = members(admin, settings)[stage]
+        running = stage_members(admin, settings)[stage]
         if running:
             fail(f"{running} processes of stage {stage} are running: stop them first")
         if not yes:
             click.confirm(f"Delete everything in {topic}?", abort=True)
         with reading(settings) as consumer:
-            count = drop(consumer, settings, topic)
+            count = drop_state(consumer, settings, topic)
         admin.delete_groups([settings.group(stage)])
     console.print(f"{count:,} keys of {topic} deleted, and the positions of {settings.group(stage)}", markup=False)

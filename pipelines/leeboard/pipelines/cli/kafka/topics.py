@@ -12,7 +12,7 @@ from leeboard.pipelines.cli.common import (
     read_config,
 )
 from leeboard.pipelines.kafka.operate.acl import control_acl_problem
-from leeboard.pipelines.kafka.operate.topics import apply, problems
+from leeboard.pipelines.kafka.operate.topics import apply_topics, problems
 
 from .broker import administration
 
@@ -32,7 +32,7 @@ def topics_apply(config_path: Path | None, as_json: bool) -> None:
     """
     settings = read_config(config_path).kafka
     with administration(settings) as admin:
-        done = apply(admin, settings)
+        done = apply_topics(admin, settings)
     if as_json:
         print_json([{"topic": item.name, "done": item.done} for item in done])
         return

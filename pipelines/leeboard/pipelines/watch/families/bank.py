@@ -1,4 +1,4 @@
-"""The state of all scopes: their own records, the rings of their calls, and one family of detectors a kind of signal."""
+"""The state of all scopes: their own records, the rings of their calls, one family of detectors a kind of signal."""
 
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.lifecycle import QUIET

@@ -1,6 +1,7 @@
 """One object a kind of signal: where its detectors lie, and everything that differs between kinds.
 
-The engine speaks of a detector by scope slot and key, and asks `bank.of(key)`; no other module knows what differs between kinds.
+The engine speaks of a detector by scope slot and key, and asks `bank.of(key)`; no other module knows what differs
+between kinds.
 """
 
 import math

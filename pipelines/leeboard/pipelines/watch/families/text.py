@@ -25,7 +25,14 @@ from leeboard.pipelines.watch.texts.rows import (
     OUTPUT_FEATURES,
     OUTPUT_STYLE,
 )
-from leeboard.pipelines.watch.texts.signals import CONDITIONAL, CONTENT, DIRECTIONS, INPUT_PARTS, OUTPUT_PARTS, STYLE
+from leeboard.pipelines.watch.texts.signals import (
+    CONDITIONAL,
+    CONTENT,
+    DIRECTIONS,
+    INPUT_PARTS,
+    OUTPUT_PARTS,
+    STYLE_COLUMN,
+)
 from leeboard.schemas import SignalSummary
 
 from .base import Common, Family, Visible
@@ -33,7 +40,7 @@ from .base import Common, Family, Visible
 #: what a call must have measured of its texts to be an event of a text signal
 TEXT_BITS = {
     OUTPUT_PARTS: OUTPUT_FEATURES,
-    STYLE: OUTPUT_FEATURES | OUTPUT_STYLE,
+    STYLE_COLUMN: OUTPUT_FEATURES | OUTPUT_STYLE,
     CONDITIONAL: OUTPUT_FEATURES | OUTPUT_STYLE | INPUT_FEATURES,
     INPUT_PARTS: INPUT_FEATURES,
     CONTENT: INPUT_FEATURES,

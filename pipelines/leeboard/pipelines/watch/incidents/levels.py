@@ -2,7 +2,7 @@
 
 import math
 
-from leeboard.detectors.core.budget import SEVERE_CALLS, SEVERE_NATS
+from leeboard.detectors.core.budget import SEVERE_EVENTS, SEVERE_NATS
 from leeboard.pipelines.signals import CONTEXT, Signal
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.state.keys import DetectorKey
@@ -89,7 +89,7 @@ class Levels:
                 and shift.evidence is None
                 and self.effect_of(scope, shift) >= severe
                 and shift.signal_nats >= SEVERE_NATS
-                and sequence - shift.change.estimate + 1 >= SEVERE_CALLS
+                and sequence - shift.change.estimate + 1 >= SEVERE_EVENTS
             ):
                 return "critical"
         level, passed = self.level(scope, incident)

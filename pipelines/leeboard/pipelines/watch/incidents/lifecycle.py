@@ -6,7 +6,7 @@
 
 What gives context (identity, coverage) is named in an incident but does not keep it open.
 
-Pure: what it needs of a call comes as `CallPoint`; what it decides leaves as `Transition`s, which `alerts` turns into records.
+Pure: what it needs of a call comes as `CallPoint`; what it decides leaves as `Transition`s, and `alerts` writes them.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from leeboard.detectors import Evidence
-from leeboard.detectors.core.budget import SEVERE_CALLS
+from leeboard.detectors.core.budget import SEVERE_EVENTS
 from leeboard.detectors.core.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.settings import EngineSettings
@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from .levels import MAX_MILESTONE, Levels
 
 #: calls after the change at which an incident is checked, then at each doubling
-CHECKS = (SEVERE_CALLS, 50, 100, 200, 400)
+CHECKS = (SEVERE_EVENTS, 50, 100, 200, 400)
 #: calls that an incident of an announced change, or of context only, stays open
 ANNOUNCED_CALLS = 400
 #: calls that an incident stays open whose effects are all below their floors
@@ -192,7 +192,7 @@ class Incidents:
         )
 
     def _to_calls(self, scope: Scope, key: DetectorKey, ago: tuple[int, int, int]) -> Interval:
-        """A change time in events of a signal (estimate, earliest, latest: events before the newest) as call numbers."""
+        """A change time as call numbers; `ago`: estimate, earliest, latest, in events of the signal."""
         history, slot, family = self._bank.history, scope.slot, self._bank.of(key)
         calls = int(self._bank.scopes.array[slot]["calls"])
         which = np.flatnonzero(family.measured(slot, key, history.read_all(slot)))[::-1]
@@ -244,7 +244,7 @@ class Incidents:
     def _is_disjoint(self, scope: Scope, incident: Incident, new_shifts: list[Shift]) -> bool:
         """Is what moved another change than that of the open incident?
 
-        Context does not join a change that is disjoint: a model switch weeks after the incident is no part of its change.
+        Context does not join a disjoint change: a model switch weeks after the incident is no part of its change.
         """
         known = self._lasting(scope, incident)
         return not any(shift.change.overlaps(incident.change) or shift.overlaps(known) for shift in new_shifts)

@@ -107,7 +107,7 @@ def restore(bank: Bank, parts: dict[str, bytes], fingerprint: str) -> Scope:
     try:
         part = msgspec.msgpack.decode(zlib.decompress(parts["scope"]), type=ScopePart)
         detectors = msgspec.msgpack.decode(zlib.decompress(parts["detectors"]), type=DetectorsPart)
-    except (KeyError, zlib.error, msgspec.MsgspecError) as error:
+    except (KeyError, ValueError, zlib.error, msgspec.MsgspecError) as error:
         raise StateError(f"not the state of a scope: {error}") from None
     if part.version != VERSION or detectors.version != VERSION:
         raise StateError(f"state of version {part.version}, this engine reads {VERSION}")

@@ -51,7 +51,7 @@ class History:
         return [(self.ring_chunks, self.ring, CHUNK), (self.id_chunks, self.ids, ID_CHUNK)]
 
     def read(self, slot: int, first: int, last: int) -> Arena:
-        """Rows of the calls number `first` to `last` (1 is the scope's first), as far as they are kept, oldest first."""
+        """Rows of the calls number `first` to `last` (1 is the scope's first) that are kept, oldest first."""
         calls = int(self._scopes.array[slot]["calls"])
         first = max(first, calls - self.ring_size + 1, 1)
         at = (np.arange(first, min(last, calls) + 1) - 1) % self.ring_size

@@ -1,7 +1,7 @@
-"""Why no broker could be used: one connection to each, and what it says.
+"""Why no broker could be used: one connection to each, and the error that it ends with.
 
-kafka-python goes on trying for a while and then says only that it did not succeed; aiokafka, which comes with every
-worker, gives the reason of a single attempt.
+kafka-python retries for a while and then reports only that it did not succeed. aiokafka, which comes with every worker,
+reports the reason of a single attempt.
 """
 
 import asyncio
@@ -10,20 +10,20 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leeboard.pipelines.kafka.settings import SecuritySettings
+from .settings import SecuritySettings
 
-#: TCP, TLS and login at one broker: a second at worst, unless something swallows packets
+#: TCP, TLS and login at one broker: a second at worst, unless something drops packets
 PROBE_MS = 5000
-#: a socket closes in the next rounds of the loop; one that was never open would be waited for in vain
-CLOSE_S = 0.2
-#: servers that are tried: the first ones name the mistake
-MOST_SERVERS = 3
+#: a socket closes in the next rounds of the loop; one that was never open never does
+PROBE_CLOSE_S = 0.2
+#: servers that are tried: the first ones show the mistake
+MAX_PROBED_SERVERS = 3
 
 
 def why_unreachable(servers: Sequence[str], security: SecuritySettings, login: Mapping[str, Any]) -> str | None:
-    """What the brokers say, server by server; None where it cannot be found out (aiokafka is not installed).
+    """What each server answers; None if aiokafka is not installed, so that this cannot be found out.
 
-    `login`: what `security` comes to as arguments of aiokafka. Must not be called from a running event loop.
+    `login`: `security` as arguments of aiokafka. Must not be called from a running event loop.
     """
     try:
         from aiokafka.conn import AIOKafkaConnection
@@ -37,22 +37,22 @@ def why_unreachable(servers: Sequence[str], security: SecuritySettings, login: M
         connection = AIOKafkaConnection(host.strip("[]"), int(port), request_timeout_ms=PROBE_MS, **login)
         try:
             await connection.connect()
-        except Exception as error:  # whatever it is, it is an answer
+        except Exception as error:  # every error is an answer
             return f"{server}: {hint(error, security)}"
         finally:
             closed = connection.close()
             if closed is not None:
-                await asyncio.wait({closed}, timeout=CLOSE_S)
+                await asyncio.wait({closed}, timeout=PROBE_CLOSE_S)
         return f"{server} answers and then hangs up: does its listener want a login? See kafka.security.protocol"
 
     async def ask_all() -> list[str]:
-        return await asyncio.gather(*(ask(server) for server in servers[:MOST_SERVERS]))
+        return await asyncio.gather(*(ask(server) for server in servers[:MAX_PROBED_SERVERS]))
 
     return "; ".join(asyncio.run(ask_all()))
 
 
 def hint(error: Exception, security: SecuritySettings) -> str:
-    """What to set, by what one connection ended with."""
+    """What to set, by the error that one connection ended with."""
     name = type(error).__name__
     if "SaslAuthentication" in name:
         return (

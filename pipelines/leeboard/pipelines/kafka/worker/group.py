@@ -1,4 +1,4 @@
-"""The consumer group of a stage, by Faust: what a `Stage` needs of it, and the Faust app itself."""
+"""The consumer group of a stage, by Faust: the Faust app, and the backend that `PartitionOwner` works on."""
 
 import logging
 import tempfile
@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from faust.types import TP
-from leeboard.pipelines.runtime.cluster import WriteFailed
-from leeboard.pipelines.runtime.exits import leave
-from leeboard.pipelines.runtime.fold import Incoming
+from leeboard.pipelines.kafka.clients import faust_credentials
+from leeboard.pipelines.kafka.settings import KafkaSettings
+from leeboard.pipelines.runtime.backend import WriteFailed
+from leeboard.pipelines.runtime.exits import exit_process
+from leeboard.pipelines.runtime.fold import IncomingRecord
+from leeboard.pipelines.topics import StageName
 
-from .clients import faust_credentials
-from .log_reader import LogReader, ReadFailed
-from .settings import KafkaSettings, Stage
-from .transactions import Transactions, offsets_from, open_session, read_state
+from .log_reader import LogReader, LogReadFailed
+from .transactions import TransactionSession, offsets_from, open_session, read_state
 from .transport import BatchApp
 
 log = logging.getLogger(__name__)
 
-#: records given to a stage at once: 50 ms of the engine, so that timers stay in time; *normalise* sends and commits so
-#: many together: .3 s with the static table, 40 s with a model that embeds 25 texts a second
+#: records delivered to a stage at once: 50 ms of the engine, so that timers are not late; *normalise* sends and commits
+#: so many together: .3 s with the static table, 40 s with a model that embeds 25 texts a second
 MAX_POLL_RECORDS = {"normalise": 512, "watch": 2000, "gate": 2000}
 #: a fetch of one partition: 2,000 measured calls with both texts
 MAX_FETCH_BYTES = 4 << 20
@@ -29,20 +30,20 @@ REQUEST_TIMEOUT_S = 30.0
 METADATA_MAX_AGE_MS = 5000
 
 
-def make_app(settings: KafkaSettings, stage: Stage, topics: Sequence[str]) -> BatchApp:
-    """The Faust app of a stage that consumes some topics; its sinks are still to be set. Raises ClientError."""
+def make_app(settings: KafkaSettings, stage: StageName, topics: Sequence[str]) -> BatchApp:
+    """The Faust app of a stage that consumes some topics. Its sinks are set later. Raises ClientError."""
     app = BatchApp(
         settings.group(stage),
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers],
         broker_credentials=faust_credentials(settings),
-        # Faust makes this folder even where nothing is kept in it
+        # Faust makes this folder even if nothing is kept in it
         datadir=tempfile.mkdtemp(prefix="leeboard-"),
         store="memory://",
         web_enabled=False,
         autodiscover=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        # a held record must not block a rebalance for ever; without standby replicas tables play no part in assignments
+        # a held record must not block a rebalance for ever; without standby replicas tables do not affect assignments
         stream_wait_empty=False,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
@@ -62,7 +63,7 @@ def make_app(settings: KafkaSettings, stage: Stage, topics: Sequence[str]) -> Ba
 
 
 def _subscribe(app: BatchApp, topic: str) -> None:
-    """Let the consumer read a topic: Faust reads those that some agent names, whose stream stays empty here."""
+    """Let the consumer read a topic. Faust reads the topics of its agents; the stream of this agent stays empty."""
     channel = app.topic(
         topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False
     )
@@ -73,36 +74,36 @@ def _subscribe(app: BatchApp, topic: str) -> None:
             raise AssertionError("records go to the sink")
 
 
-class FaustCluster:
-    """A `Cluster` of `ownership`: one topic of a Faust app, whose state lies in another topic."""
+class FaustBackend:
+    """The `StageBackend` of one topic of a Faust app, with its state in another topic."""
 
     def __init__(
         self,
         app: BatchApp,
         settings: KafkaSettings,
-        stage: Stage,
+        stage: StageName,
         topic: str,
         state_topic: str,
         warm_from_ms: int | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
-        self._stage: Stage = stage
+        self._stage: StageName = stage
         self._topic = topic
         self._state_topic = state_topic
         self._warm_from_ms = warm_from_ms
         self._reader = LogReader(settings, topic)
 
     def generation(self) -> int:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         return int(self._app.consumer_generation_id)
 
     def rebalancing(self) -> bool:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         return bool(self._app.rebalancing)
 
-    async def open(self, partition: int) -> tuple[Transactions, list[tuple[bytes, bytes | None]]]:
-        """See `cluster.Cluster`. The fence comes first: what is read after it is final."""
+    async def open(self, partition: int) -> tuple[TransactionSession, list[tuple[bytes, bytes | None]]]:
+        """See `backend.StageBackend`. The fence comes first: nobody changes what is read after it."""
         session = await open_session(self._settings, self._stage, partition)
         try:
             return session, await read_state(self._settings, self._state_topic, partition)
@@ -110,56 +111,56 @@ class FaustCluster:
             await session.close()
             raise
 
-    async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
-        """See `cluster.Cluster`."""
+    async def read(self, partition: int, offset: int) -> Sequence[IncomingRecord]:
+        """See `backend.StageBackend`."""
         try:
             return await self._reader.read(partition, offset)
-        except ReadFailed as error:
+        except LogReadFailed as error:
             raise WriteFailed(str(error)) from None
 
     async def close(self) -> None:
-        """Disconnect what reads beside the group."""
+        """Disconnect the reader that is not in the group."""
         await self._reader.stop()
 
     async def first_offset(self, partition: int) -> int:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         tp = self._tp(partition)
         return int((await self._app.consumer.earliest_offsets(tp))[tp])
 
     async def start_offsets(self, partition: int) -> tuple[int, int]:
-        """See `cluster.Cluster`: everything that the log holds, or from a time on with outputs left out."""
+        """See `backend.StageBackend`: the whole log, or from a time on with outputs left out."""
         if self._warm_from_ms is None:
             first = await self.first_offset(partition)
             return first, first
         return await offsets_from(self._settings, self._topic, partition, self._warm_from_ms)
 
     async def seek(self, partition: int, offset: int) -> None:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         await self._app.consumer.seek_wait({self._tp(partition): offset})
 
     async def commit(self, partition: int, offset: int) -> bool:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         return await self.commit_at(self._tp(partition), offset)
 
     async def commit_at(self, tp: TP, offset: int) -> bool:
-        """Tell the group a position of any topic. False: it did not arrive. Never raises."""
+        """Commit a position of any topic to the group. False: it failed. Never raises."""
         consumer: Any = self._app.consumer
         try:
             return tp in consumer.assignment() and bool(await consumer._commit({tp: offset}))
-        except Exception as error:  # a position that did not arrive costs a longer way to the next start
+        except Exception as error:  # without it the next start only reads more
             log.warning("%s/%d: offset %d was not committed: %r", tp.topic, tp.partition, offset, error)
             return False
 
     def highwater(self, tp: TP) -> int:
-        """The end of a partition as far as it is known; 0 where it is not."""
+        """The end of a partition as far as it is known; 0 if it is not."""
         try:
             return int(self._app.consumer.highwater(tp) or 0)
-        except AssertionError:  # the consumer's thread has lost the partition, which is to be told yet
+        except AssertionError:  # the consumer's thread has lost the partition; the event follows
             return 0
 
     def exit(self, code: int, why: str) -> NoReturn:
-        """See `cluster.Cluster`."""
-        leave(code, why)
+        """See `backend.StageBackend`."""
+        exit_process(code, why)
 
     def _tp(self, partition: int) -> TP:
         return TP(self._topic, partition)

@@ -1,4 +1,4 @@
-"""Reading a topic beside the consumer group, in order and from a position of one's own."""
+"""Reads a topic without a consumer group, in order and from a given position."""
 
 import asyncio
 import contextlib
@@ -7,20 +7,19 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from leeboard.pipelines.runtime.fold import Incoming
-
-from .clients import aiokafka_client
-from .settings import KafkaSettings
+from leeboard.pipelines.kafka.clients import aiokafka_client
+from leeboard.pipelines.kafka.settings import KafkaSettings
+from leeboard.pipelines.runtime.fold import IncomingRecord
 
 #: records of one read
-READ_RECORDS = 500
+LOG_READ_RECORDS = 500
 #: a read that finds nothing ends after so long
-WAIT_MS = 50
-#: a broker that does not answer
-TIMEOUT_S = 30.0
+LOG_WAIT_MS = 50
+#: a read that a broker does not answer fails after so long
+LOG_READ_TIMEOUT_S = 30.0
 
 
-class ReadFailed(Exception):
+class LogReadFailed(Exception):
     """The log could not be read this time."""
 
 
@@ -31,35 +30,35 @@ class LogReader:
         self._settings = settings
         self._topic = topic
         self._consumer: Any = None
-        #: where the consumer stands: partition, and the offset after the record that came last
-        self._stands: tuple[int, int] | None = None
+        #: position of the consumer: partition, and the offset after the last record
+        self._position: tuple[int, int] | None = None
         self._reading = asyncio.Lock()
 
-    async def read(self, partition: int, offset: int) -> Sequence[Incoming]:
-        """Records from an offset on (the log's beginning, if they are gone); none at the end. Raises ReadFailed."""
+    async def read(self, partition: int, offset: int) -> Sequence[IncomingRecord]:
+        """Records from an offset, or from the log's beginning if later; none at the end. Raises LogReadFailed."""
         async with self._reading:
             return await self._read(TopicPartition(self._topic, partition), partition, offset)
 
-    async def _read(self, tp: Any, partition: int, offset: int) -> Sequence[Incoming]:
+    async def _read(self, tp: Any, partition: int, offset: int) -> Sequence[IncomingRecord]:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(LOG_READ_TIMEOUT_S):
                 if self._consumer is None:
                     await self._start()
-                if self._stands is None or self._stands[0] != partition:
+                if self._position is None or self._position[0] != partition:
                     self._consumer.assign([tp])
-                if self._stands != (partition, offset):
+                if self._position != (partition, offset):
                     self._consumer.seek(tp, offset)
-                batches = await self._consumer.getmany(tp, timeout_ms=WAIT_MS, max_records=READ_RECORDS)
+                batches = await self._consumer.getmany(tp, timeout_ms=LOG_WAIT_MS, max_records=LOG_READ_RECORDS)
         except (KafkaError, TimeoutError, OSError) as error:
             await self.stop()
-            raise ReadFailed(f"{self._topic}/{partition}: {type(error).__name__}: {error}") from error
-        records: list[Incoming] = batches.get(tp, [])
-        self._stands = (partition, records[-1].offset + 1 if records else offset)
+            raise LogReadFailed(f"{self._topic}/{partition}: {type(error).__name__}: {error}") from error
+        records: list[IncomingRecord] = batches.get(tp, [])
+        self._position = (partition, records[-1].offset + 1 if records else offset)
         return records
 
     async def stop(self) -> None:
         """Disconnect; the next `read` connects again."""
-        consumer, self._consumer, self._stands = self._consumer, None, None
+        consumer, self._consumer, self._position = self._consumer, None, None
         if consumer is not None:
             with contextlib.suppress(Exception):
                 await consumer.stop()

@@ -1,4 +1,4 @@
-"""Signs of life for the page gate: scopes and times of the newest summaries, read beside the consumer group."""
+"""Scopes and times of the newest summaries, for the page gate; read without a consumer group."""
 
 import contextlib
 import logging
@@ -7,29 +7,28 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
+from leeboard.pipelines.kafka.clients import aiokafka_client
+from leeboard.pipelines.kafka.settings import KafkaSettings
 from msgspec import Struct
-
-from .clients import aiokafka_client
-from .settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-#: summaries taken at once: one each of 5,000 scopes
-READ_RECORDS = 5000
+#: summaries read at once: one each of 5,000 scopes
+SUMMARY_READ_RECORDS = 5000
 
 
-class Sign(Struct):
-    """What of a summary is a sign of life."""
+class SummaryTime(Struct):
+    """The fields of a summary that the page gate needs."""
 
     scope: str
     time: int
 
 
-_decoder = msgspec.json.Decoder(Sign)
+_decoder = msgspec.json.Decoder(SummaryTime)
 
 
 class SummaryReader:
-    """Reads `summaries` from now on, without a group: every gate process may read all of it."""
+    """Reads `summaries` from now on, without a group, so that every gate process reads all of them."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -40,18 +39,18 @@ class SummaryReader:
         try:
             if self._consumer is None:
                 await self._start()
-            batches = await self._consumer.getmany(timeout_ms=0, max_records=READ_RECORDS)
+            batches = await self._consumer.getmany(timeout_ms=0, max_records=SUMMARY_READ_RECORDS)
         except (KafkaError, OSError) as error:
             log.warning("summaries cannot be read: %r", error)
             await self.stop()
             return []
-        signs = []
+        found = []
         for records in batches.values():
             for record in records:
                 with contextlib.suppress(msgspec.MsgspecError):
-                    sign = _decoder.decode(record.value or b"")
-                    signs.append((sign.scope, sign.time))
-        return signs
+                    summary = _decoder.decode(record.value or b"")
+                    found.append((summary.scope, summary.time))
+        return found
 
     async def _start(self) -> None:
         self._consumer = AIOKafkaConsumer(

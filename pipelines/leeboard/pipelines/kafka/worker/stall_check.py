@@ -1,7 +1,7 @@
-"""Does the consumer still give what the log holds?
+"""Does the consumer still deliver what the log holds?
 
-After two rebalances in quick succession Faust can leave a partition paused for good (seen once in some forty rounds of
-chaos): the member is alive, its partitions are assigned, and nothing comes. Only a restart helps.
+After two rebalances in quick succession Faust can leave a partition paused for good (seen once in about forty rounds of
+chaos): the member is alive, its partitions are assigned, and no record comes. Only a restart helps.
 """
 
 import asyncio
@@ -13,18 +13,17 @@ from faust.types import TP
 
 log = logging.getLogger(__name__)
 
-#: positions are looked at this often, in time in which the consumer waits for records (`transport.Idle`): with a slow
-#: embedder a round through all partitions may take longer than STUCK_S without anything being stuck
+#: positions are checked this often. Only time in which the consumer waits for records counts (`transport.IdleClock`):
+#: with a slow embedder a round through all partitions may take longer than STALLED_S without a stall
 CHECK_S = 10.0
-#: a partition whose position has not moved for so long, although the log goes on, is stuck: longer than a restart of a
-#: broker or a rebalance takes
-STUCK_S = 45.0
-#: a broker or a consumer thread that does not answer
+#: a partition that is behind and has not moved for so long has stalled: longer than a broker's restart or a rebalance
+STALLED_S = 45.0
+#: a check fails if the broker or the consumer's thread does not answer within so long
 ANSWER_S = 8.0
 
 
-class Progress:
-    """Looks at the consumer's own positions; `consumer` is Faust's, `clock` counts the seconds it has waited."""
+class StallCheck:
+    """Checks the consumer's own positions. `consumer` is Faust's; `clock` counts the seconds that it has waited."""
 
     def __init__(self, consumer: Callable[[], Any], clock: Callable[[], float]) -> None:
         self._consumer = consumer
@@ -39,8 +38,8 @@ class Progress:
         self._tps = sorted(tps)
         self._since = {}
 
-    async def stuck(self) -> TP | None:
-        """A partition that is behind and does not move; None where there is none, or the broker does not answer."""
+    async def stalled(self) -> TP | None:
+        """A partition that is behind and does not move; None if there is none, or if the broker does not answer."""
         now = self._clock()
         if now - self._checked_s < CHECK_S or not self._tps:
             return None
@@ -51,8 +50,8 @@ class Progress:
                 consumer = self._consumer()
                 ends = await consumer.highwaters(*tps)
                 positions = {tp: await consumer.position(tp) for tp in tps}
-        except Exception as error:  # a consumer that starts, stops or has lost its broker: the next check tells
-            log.info("positions cannot be looked at: %r", error)
+        except Exception as error:  # a consumer that starts, stops or has lost its broker: the next check decides
+            log.info("positions cannot be checked: %r", error)
             self._since = {}
             return None
         for tp in tps:
@@ -61,6 +60,6 @@ class Progress:
                 self._since.pop(tp, None)
             elif self._since.get(tp, (-1, 0.0))[0] != position:
                 self._since[tp] = (position, now)
-            elif now - self._since[tp][1] >= STUCK_S:
+            elif now - self._since[tp][1] >= STALLED_S:
                 return tp
         return None

@@ -1,8 +1,8 @@
 """Faust's consumer with one difference: whole fetched lists go to a sink, not record by record through streams.
 
 Membership, rebalances, the fetch thread, flow control and supervision stay Faust's. A record costs 3 us of CPU this
-way, a hundred on the way through agents (docs/BENCHMARKS.md). The price: private names of Faust 0.15.3 are relied on,
-which is why its version is pinned and `tests/kafka/test_transport_contract.py` looks at every one of them.
+way, and a hundred through agents (docs/BENCHMARKS.md). The price: the code relies on private names of Faust 0.15.3.
+Hence its version is pinned, and `tests/kafka/test_transport_contract.py` checks every one of those names.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from typing import Any
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from leeboard.pipelines.runtime.exits import CRASH_EXIT, leave
-from leeboard.pipelines.runtime.fold import Incoming
+from leeboard.pipelines.runtime.exits import CRASH_EXIT, exit_process
+from leeboard.pipelines.runtime.fold import IncomingRecord
 
 log = logging.getLogger(__name__)
 
-#: takes the records of one partition, and the generation of the consumer group in which they were fetched
-Sink = Callable[[TP, Sequence[Incoming], int], Awaitable[None]]
-#: longest wait for records, seconds
-POLL_S = 1.0
-#: a sink that has not returned for so long hangs: longer than a stalled embedder is waited for (`embedder.timeout_s` is
-#: at most 120) and a batch of a slow one takes
-HANGS_S = 300.0
+#: gets the records of one partition, and the generation of the consumer group in which they were fetched
+RecordSink = Callable[[TP, Sequence[IncomingRecord], int], Awaitable[None]]
+#: longest wait for records
+MAX_POLL_S = 1.0
+#: a sink that has not returned for so long hangs: longer than the longest wait for a stalled embedder
+#: (`embedder.timeout_s` is at most 120), and longer than a batch of a slow one takes
+SINK_HANGS_S = 300.0
 
 
-class Idle:
-    """How long the consumer has waited for records, or for a sink that hangs: what a busy sink takes is left out."""
+class IdleClock:
+    """How long the consumer has waited for records, or for a sink that hangs. A busy sink's time does not count."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -38,16 +38,16 @@ class Idle:
         self._busy = False
 
     def busy(self, busy: bool) -> None:
-        """From now on a sink has records, or has none."""
+        """A sink has begun to work on records, or has finished."""
         self._total_s, self._since_s, self._busy = self.seconds(), self._clock(), busy
 
     def seconds(self) -> float:
         """The time so far."""
-        return self._total_s + max(self._clock() - self._since_s - (HANGS_S if self._busy else 0.0), 0.0)
+        return self._total_s + max(self._clock() - self._since_s - (SINK_HANGS_S if self._busy else 0.0), 0.0)
 
 
 class CommittedThread(driver.AIOKafkaConsumerThread):
-    """Faust's fetch thread; `alerts` is written in transactions, of which only committed ones count."""
+    """Faust's fetch thread, reading committed records only: `alerts` is written in transactions."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -56,7 +56,7 @@ class CommittedThread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Gives fetched lists to the sink of their topic (`BatchApp.sinks`)."""
+    """Delivers fetched lists to the sink of their topic (`BatchApp.sinks`)."""
 
     app: "BatchApp"
 
@@ -66,14 +66,14 @@ class BatchConsumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                records, active = await self._wait_next_records(POLL_S)
+                records, active = await self._wait_next_records(MAX_POLL_S)
                 generation = self.app.consumer_generation_id
                 if self.should_stop or not records:
                     await asyncio.sleep(0)
                 elif not self.flow_active:
                     await self._back_to_committed()
                 else:
-                    await self._give(records, active, generation)
+                    await self._deliver(records, active, generation)
                     await asyncio.sleep(0)
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
@@ -82,7 +82,7 @@ class BatchConsumer(driver.Consumer):
             if not self.app.should_stop:
                 raise
 
-    async def _give(self, records: Mapping[Any, Sequence[Incoming]], active: Any, generation: int) -> None:
+    async def _deliver(self, records: Mapping[Any, Sequence[IncomingRecord]], active: Any, generation: int) -> None:
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
@@ -93,19 +93,19 @@ class BatchConsumer(driver.Consumer):
                 await self.app.sinks[tp.topic](TP(tp.topic, tp.partition), batch, generation)
             except Exception:
                 log.exception("%s/%d from offset %d", tp.topic, tp.partition, batch[0].offset)
-                leave(CRASH_EXIT, "an exception that nobody expected")
+                exit_process(CRASH_EXIT, "an unexpected exception")
             self.app.idle.busy(False)
 
     async def _back_to_committed(self) -> None:
-        """What was fetched just before a rebalance is thrown away."""
+        """Drop what was fetched just before a rebalance."""
         try:
             await self.perform_seek()
-        except Exception as error:  # the next generation seeks again, and the stage checks every position
+        except Exception as error:  # the next generation seeks again, and the stage checks every offset
             self.log.warning("seek while the flow was stopped: %r", error)
 
 
 class BatchTransport(driver.Transport):
-    """The transport with that consumer."""
+    """Faust's transport with `BatchConsumer`."""
 
     Consumer = BatchConsumer
 
@@ -113,15 +113,15 @@ class BatchTransport(driver.Transport):
 class BatchApp(faust.App):
     """A Faust app whose topics have sinks."""
 
-    #: topic -> sink; topics without one must not be subscribed to
-    sinks: dict[str, Sink]
-    #: what must be ready before the group is joined
+    #: topic -> sink; every subscribed topic needs one
+    sinks: dict[str, RecordSink]
+    #: called before the group is joined
     before_start: Callable[[], Awaitable[None]]
-    idle: Idle
+    idle: IdleClock
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.idle = Idle(time.monotonic)
+        self.idle = IdleClock(time.monotonic)
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)
