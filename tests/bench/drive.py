@@ -10,6 +10,7 @@ from leeboard.detectors.core.lifecycle import FIRED, NEXT, QUIET
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric import season
 from leeboard.detectors.numeric.changes import NumericChanges
+from leeboard.detectors.numeric.scaling import DITHER, prepare_number
 
 from tests.detectors.following import followed, is_due
 from tests.realdata import Values
@@ -35,7 +36,7 @@ def _walk(
     unknown = np.zeros(season.COVARIATES, np.float32)
     row = rows[i]
     for t in range(first, x.size):
-        y = numeric.prepare_number(row, x[t], u[t, 0], True, numeric.DITHER)
+        y = prepare_number(row, x[t], u[t, 0], True, DITHER)
         if minutes.size > 0:
             y, moved = season.adjust(clocks[0], y, minutes[t], unknown, row["frozen"] >= 0, features, gain)
             if moved:

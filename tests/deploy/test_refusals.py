@@ -9,7 +9,7 @@ import pytest
 from kafka.admin import ACL, ACLFilter
 from kafka.errors import InvalidReplicationFactorError, KafkaTimeoutError, TopicAlreadyExistsError
 from leeboard.pipelines.config import load
-from leeboard.pipelines.kafka.clients import ClientError, aiokafka_client, explain
+from leeboard.pipelines.kafka.clients import ClientError, aiokafka_client, explain_failure
 from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
 from leeboard.pipelines.kafka.worker.process import Refusal, source_topic_ids
 
@@ -97,7 +97,7 @@ def test_the_operators_check_finds_nothing(secure: Secure) -> None:
 
 def explained(settings: KafkaSettings) -> str:
     """What is said when kafka-python has found no broker."""
-    return explain(KafkaTimeoutError("unable to bootstrap"), settings)
+    return explain_failure(KafkaTimeoutError("unable to bootstrap"), settings)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_server_that_says_nothing_is_told_from_one_that_is_not_there() -> None
     ],
 )
 def test_an_answer_of_the_brokers_is_not_called_silence(error: Exception, wanted: str) -> None:
-    said = explain(error, KafkaSettings())
+    said = explain_failure(error, KafkaSettings())
     assert re.search(wanted, said)
     assert "no Kafka broker" not in said
 

@@ -10,7 +10,9 @@ from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, QUIET
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric.changes import NumericChanges
+from leeboard.detectors.numeric.scaling import DITHER, prepare_number
 from leeboard.detectors.share import kernels as share
+from leeboard.detectors.share.categories import step_categories
 from leeboard.detectors.share.changes import ShareChanges
 from scipy import stats
 
@@ -31,7 +33,7 @@ def _walk_numbers(
     rows: Arena, i: int, frozen: Arena, first: int, x: Floats, u: Floats, logarithmic: bool, nats: float, bets: Floats
 ) -> int:
     for t in range(first, x.size):
-        y = numeric.prepare_number(rows[i], x[t], u[t, 0], logarithmic, numeric.DITHER)
+        y = prepare_number(rows[i], x[t], u[t, 0], logarithmic, DITHER)
         code = numeric.step_number(rows, i, frozen, y, u[t, 1], u[t, 2], nats, bets)
         if code != QUIET or is_due(rows, i, frozen):
             return t + 1
@@ -55,7 +57,7 @@ def _walk_categories(
     for t in range(first, x.size):
         if categories[x[t]] < 0:
             return t
-        code = share.step_categories(rows, categories, frozen, x[t], t, u[t, 0], nats, nats, 0.0, bets)
+        code = step_categories(rows, categories, frozen, x[t], t, u[t, 0], nats, nats, 0.0, bets)
         due = code != QUIET
         for k in range(categories.size):
             due = due or (categories[k] >= 0 and is_due(rows, categories[k], frozen))

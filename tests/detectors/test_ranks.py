@@ -9,6 +9,7 @@ from leeboard.detectors.core import ranks
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.core.ranks import BINS, EDGES, EXACT, HIGH, LADDER, LOW, REFERENCE
 from leeboard.detectors.numeric import kernels as numeric
+from leeboard.detectors.numeric.scaling import DITHER, prepare_number
 from scipy import stats
 
 from tests.detectors.streams import Arena, Floats
@@ -29,7 +30,7 @@ def rank_all(refs: Arena, rows: Arena, x: Floats, u: Floats, v: Floats) -> Float
         for t in range(x.shape[1]):
             y = x[s, t]
             if rows.size:
-                y = numeric.prepare_number(rows[s], y, u[s, t], True, numeric.DITHER)
+                y = prepare_number(rows[s], y, u[s, t], True, DITHER)
             found[s, t] = ranks.rank(refs[s], y, v[s, t])
     return found
 

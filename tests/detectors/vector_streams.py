@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 from leeboard.detectors.core.betting import BETS
-from leeboard.detectors.core.jit import Arena, Floats, Floats32, Record, Salts, kernel
+from leeboard.detectors.core.jit import Arena, Floats, Floats32, Row, Salts, kernel
 from leeboard.detectors.core.lifecycle import QUIET, report
 from leeboard.detectors.vector import drift
 from leeboard.detectors.vector.change import observe_direction
 from leeboard.detectors.vector.changes import DirectionChanges, FeatureChanges, Vectors
-from leeboard.detectors.vector.detector import finish_warm_up, write
+from leeboard.detectors.vector.detector import finish_warm_up, write_vector
 from leeboard.detectors.vector.features import observe_features, set_features_levels
 from leeboard.detectors.vector.store import FIT_EVENTS, RESIDUALS, VECTORS, pair_all, pair_newest, store_dtype
 
@@ -21,7 +21,7 @@ def _walk_vectors(
     rows: Arena,
     i: int,
     frozen: Arena,
-    store: Record,
+    store: Row,
     kind: int,
     first: int,
     x: Floats32,
@@ -33,8 +33,8 @@ def _walk_vectors(
     for t in range(first, x.shape[0]):
         if t >= FIT_EVENTS:
             if kind == RESIDUALS:
-                write(store["conditioning_quantiser"], store["conditioning"], given[t])
-            write(store["quantiser"], store["ring"], x[t])
+                write_vector(store["conditioning_quantiser"], store["conditioning"], given[t])
+            write_vector(store["quantiser"], store["ring"], x[t])
             if kind == RESIDUALS:
                 pair_newest(store, t + 1)
         code = observe_direction(rows, i, frozen, store, kind, events[t], np.uint64(0), nats, logs)

@@ -9,8 +9,7 @@ import pytest
 from leeboard.pipelines.runtime.fold import SOURCE_HEADER
 from leeboard.pipelines.runtime.watch import WatchFold
 from leeboard.pipelines.topics import TopicSettings
-from leeboard.pipelines.watch.engine import Engine
-from leeboard.pipelines.watch.engine import Record as EngineRecord
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.schemas import Observation, encode, encode_observation
 from msgspec.structs import replace
 

@@ -86,13 +86,13 @@ def _digest(body: bytes) -> str:
 SNAPSHOT_VERSION = 1
 
 
-def pack(kind: str, *arrays: npt.NDArray[Any]) -> bytes:
+def pack_snapshot(kind: str, *arrays: npt.NDArray[Any]) -> bytes:
     """Bytes of a snapshot: a line that names kind, version and hash, then the arrays as they lie in memory."""
     body = b"".join(array.tobytes() for array in arrays)
     return f"leeboard {kind} {SNAPSHOT_VERSION} {_digest(body)}\n".encode() + body
 
 
-def unpack(kind: str, state: bytes, *dtypes: tuple[np.dtype[Any], int]) -> list[npt.NDArray[Any]]:
+def unpack_snapshot(kind: str, state: bytes, *dtypes: tuple[np.dtype[Any], int]) -> list[npt.NDArray[Any]]:
     """Arrays of a snapshot, for (dtype, length) pairs. Raises ValueError where `state` is not such a snapshot.
 
     The hash is compared because the arrays hold row numbers, which the kernels follow without looking.

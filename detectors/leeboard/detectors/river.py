@@ -10,7 +10,7 @@ import numpy as np
 from river import drift
 from river.base import DriftDetector
 
-from .base import Detector, Uniforms, Value, pack, unpack
+from .base import Detector, Uniforms, Value, pack_snapshot, unpack_snapshot
 from .core.changetime import ChangeTime
 from .core.effect import finite
 from .core.evidence import Evidence
@@ -116,7 +116,7 @@ class RiverDetector:
     def snapshot(self) -> bytes:
         """The detector's name and the values since the last restart."""
         values = np.array([float(self.refused), float(self._open), *self._values])
-        return self._spec.encode() + b"\n" + pack("river", values)
+        return self._spec.encode() + b"\n" + pack_snapshot("river", values)
 
     @classmethod
     def from_snapshot(cls, state: bytes) -> "RiverDetector":
@@ -131,7 +131,7 @@ class RiverDetector:
         if spec.decode(errors="replace") != self._spec:
             raise ValueError(f"a snapshot of {spec[:40]!r}, this is {self._spec}")
         body = len(packed) - len(packed.partition(b"\n")[0]) - 1
-        (values,) = unpack("river", packed, (_VALUES, body // _VALUES.itemsize))
+        (values,) = unpack_snapshot("river", packed, (_VALUES, body // _VALUES.itemsize))
         refused, open_, *kept = values["value"].tolist()
         self._restart(kept)
         self.refused, self._open = int(refused), bool(open_)

@@ -19,7 +19,7 @@ from leeboard.schemas import (
 from .config import Config
 from .measure.measurer import Measurer
 from .numerics import numerics_tag
-from .watch.engine import Engine, Record
+from .watch.engine import Engine, EngineRecord
 from .watch.gate.fold import Gate
 
 #: records given to the engine at once
@@ -106,7 +106,7 @@ class Replay:
         self._observer = observer
         self._summarised = summarised
 
-    def feed(self, records: Iterable[Record | ModelCall | Reject], partition: int = 0) -> None:
+    def feed(self, records: Iterable[EngineRecord | ModelCall | Reject], partition: int = 0) -> None:
         """Take records of a partition in order (a file is one); refused ones are counted."""
         stream = iter(records)
         while batch := list(islice(stream, BATCH)):
@@ -114,7 +114,7 @@ class Replay:
                 if isinstance(record, Reject):
                     self._refuse(record)
             accepted = (record for record in batch if not isinstance(record, Reject))
-            measured: list[Record] = list(self._measurer.measure_all(accepted))
+            measured: list[EngineRecord] = list(self._measurer.measure_all(accepted))
             self._count(measured)
             self._step(measured, partition)
 
@@ -141,7 +141,7 @@ class Replay:
         if len(self.result.rejects) < MAX_REJECTS:
             self.result.rejects.append(reject)
 
-    def _count(self, records: list[Record]) -> None:
+    def _count(self, records: list[EngineRecord]) -> None:
         result = self.result
         times = [record.time for record in records if isinstance(record, Observation)]
         result.calls += len(times)
@@ -150,7 +150,7 @@ class Replay:
             result.first_time = min(times) if result.first_time is None else min(result.first_time, *times)
             result.last_time = max(times) if result.last_time is None else max(result.last_time, *times)
 
-    def _step(self, records: list[Record], partition: int) -> None:
+    def _step(self, records: list[EngineRecord], partition: int) -> None:
         if self._observer is not None:
             self._observer([record for record in records if isinstance(record, Observation)])
         engine = self._engines.get(partition)
@@ -169,8 +169,8 @@ class Replay:
 
 
 def with_controls(
-    records: Iterator[Record | ModelCall | Reject], controls: Sequence[Record]
-) -> Iterator[Record | ModelCall | Reject]:
+    records: Iterator[EngineRecord | ModelCall | Reject], controls: Sequence[EngineRecord]
+) -> Iterator[EngineRecord | ModelCall | Reject]:
     """Merge control records by time into calls that stay in their order: each before the first later call."""
     waiting = sorted(controls, key=lambda control: epoch_ms(control.time))
     at = 0

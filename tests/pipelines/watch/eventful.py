@@ -5,7 +5,7 @@ from heapq import merge
 from typing import Any
 
 import numpy as np
-from leeboard.pipelines.watch.engine import Record
+from leeboard.pipelines.watch.engine import EngineRecord
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
 from leeboard.schemas import Accept, Confirm, Deploy, ModelCall, Mute, Observation, Score
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from .streams import DAY_MS, MEASURER, MINUTE_MS, START_MS, Traffic, run
 
 ROUTES = ("one", "two", "three")
 #: time of the log and record
-Logged = tuple[int, Record]
+Logged = tuple[int, EngineRecord]
 SETTINGS = EngineSettings(
     signals={
         "input_tokens": SignalSettings(detector="river:ADWIN(delta=0.01)"),
@@ -33,7 +33,7 @@ def about(traffic: Traffic) -> dict[str, Any]:
     return {"time": traffic.time_ms, "app": traffic.app, "route": traffic.route}
 
 
-def logged(records: Iterable[Record], time_ms: int | None = None) -> Iterator[Logged]:
+def logged(records: Iterable[EngineRecord], time_ms: int | None = None) -> Iterator[Logged]:
     """Calls in the log at their own time, or at another one."""
     for record in records:
         assert isinstance(record, Observation)
@@ -122,7 +122,7 @@ def eventful() -> list[list[Logged]]:
     return [log + confirmations(log) for log in logs]
 
 
-def merged(logs: list[list[Logged]]) -> list[Record]:
+def merged(logs: list[list[Logged]]) -> list[EngineRecord]:
     """One log in the order of time."""
     assert min(log[-1][0] for log in logs) > START_MS
     return [record for _, record in merge(*logs, key=lambda item: item[0])]

@@ -9,7 +9,7 @@ import numpy as np
 from leeboard.detectors.core.arenas import Rows
 from leeboard.pipelines.measure.measurer import Measurer
 from leeboard.pipelines.measure.settings import MeasureSettings
-from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.pipelines.watch.gate.fold import Gate
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
 from leeboard.schemas import Alert, ModelCall, Observation, Page, Reject, Summary
@@ -115,14 +115,18 @@ class Outcome:
         return [page for alert in self.alerts for page in gate.step(alert)]
 
 
-def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+def batches(records: Iterable[EngineRecord], size: int) -> Iterator[list[EngineRecord]]:
     stream = iter(records)
     while batch := list(islice(stream, size)):
         yield batch
 
 
 def run(
-    records: Sequence[Record], settings: EngineSettings = ALERTS_ONLY, *, batch: int = 97, engine: Engine | None = None
+    records: Sequence[EngineRecord],
+    settings: EngineSettings = ALERTS_ONLY,
+    *,
+    batch: int = 97,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Give records to an engine in batches, after those it had before; its invariants are checked after every one."""
     outcome = Outcome(engine if engine is not None else Engine(settings, NUMERICS))

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from leeboard.pipelines.measure.fingerprints import id_hash
-from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
 from leeboard.schemas import (
     NUMBERS,
@@ -79,7 +79,7 @@ controls = st.one_of(
 )
 
 
-def expanded(actions: list[Any]) -> Iterator[Record]:
+def expanded(actions: list[Any]) -> Iterator[EngineRecord]:
     time = START_MS
     number = 0
     for action in actions:

@@ -9,7 +9,7 @@ import pytest
 from leeboard.pipelines import simulate as sim
 from leeboard.pipelines.measure.fingerprints import id_hash
 from leeboard.pipelines.signals import NUMERIC
-from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.pipelines.watch.incidents.alerts import MAX_EXAMPLES, MAX_SIGNALS
 from leeboard.pipelines.watch.settings import EngineSettings, WatchSettings
 from leeboard.pipelines.watch.state.history import RECENT_IDS
@@ -27,7 +27,7 @@ ARENAS = ("scopes", "numeric", "frozen", "clocks", "givens", "shares", "frozen_s
 ROUTES, MAX_SCOPES = 3000, 500
 
 
-def on_routes(count: int, busy: int) -> list[Record]:
+def on_routes(count: int, busy: int) -> list[EngineRecord]:
     """One call of every route, with one of the busy routes' after each."""
     [call] = Traffic().take(1)
     names = [(name, f"{name}/{k}") for k in range(count) for name in (f"route-{k}", f"busy-{k % busy}")]
@@ -94,7 +94,7 @@ def test_a_scope_in_the_place_of_a_dropped_one_starts_from_nothing() -> None:
     assert new_shifts.alerts and again.alerts == new_shifts.alerts
 
 
-def labelled(n: int, label: Any) -> list[Record]:
+def labelled(n: int, label: Any) -> list[EngineRecord]:
     return [
         replace(call, labels=label(k), id_hash=id_hash(call.id))
         for k, call in enumerate(Traffic(every_ms=1000).take(n))
@@ -125,7 +125,7 @@ def test_labels_are_bounded(label: Any, wild: int) -> None:
 def test_categories_are_bounded_and_a_long_unseen_one_gives_its_place_to_a_new_one() -> None:
     settings = EngineSettings(watch=WatchSettings(ring_calls=250, summary_minutes=1e6))
     traffic = Traffic(every_ms=1000)
-    records: list[Record] = []
+    records: list[EngineRecord] = []
     for k in range(40):
         records += traffic.take(2, finish_reason=f"reason-{k}", errors=0.0)
     engine = run(records, settings).engine
@@ -141,7 +141,7 @@ def test_categories_are_bounded_and_a_long_unseen_one_gives_its_place_to_a_new_o
 
 def test_a_category_that_is_called_other_shares_the_place_of_all_others() -> None:
     traffic = Traffic()
-    records: list[Record] = [*traffic.take(5, errors=0.0), *traffic.take(5, finish_reason="other", errors=0.0)]
+    records: list[EngineRecord] = [*traffic.take(5, errors=0.0), *traffic.take(5, finish_reason="other", errors=0.0)]
     for k in range(30):
         records += traffic.take(1, finish_reason=f"reason-{k}", errors=0.0)
     engine = run(records).engine
@@ -153,7 +153,7 @@ def test_a_category_that_is_called_other_shares_the_place_of_all_others() -> Non
 
 def test_what_a_scope_remembers_is_bounded() -> None:
     traffic = Traffic()
-    records: list[Record] = traffic.take(500)
+    records: list[EngineRecord] = traffic.take(500)
     for k in range(12):
         records += [Deploy(**about(traffic), what=str(k)), *traffic.take(80, price=2.0**k), Accept(**about(traffic))]
         records += traffic.take(300, price=2.0**k)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from leeboard.detectors.core.budget import notice_nats, page_nats
 from leeboard.pipelines.signals import BINARY, CATEGORICAL, CHANNELS, NUMERIC, Signal
-from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.pipelines.watch.settings import BudgetSettings, ChannelSettings, EngineSettings, SignalSettings
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.schemas import Score
@@ -44,11 +44,11 @@ def by_channel(found: dict[tuple[str, str], float]) -> dict[str, float]:
     return {channel: sum(part for (c, _), part in found.items() if c == channel) for channel, _ in found}
 
 
-def appearing() -> list[Record]:
+def appearing() -> list[EngineRecord]:
     """One group of signals after the other is measured for the first time; categories appear on the way."""
     traffic = Traffic()
     bare: dict[str, Any] = {"output_tokens": None, "latency_ms": None, "cost_usd": None, "provider": None}
-    records: list[Record] = []
+    records: list[EngineRecord] = []
     for step, changes in enumerate(
         [
             {**bare, "input_tokens": None, "model_served": None, "system_text": None, "finish_reason": None},

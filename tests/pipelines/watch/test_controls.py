@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from leeboard.pipelines.signals import MAX_SCORES
-from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.pipelines.watch.settings import EngineSettings, ScopeSettings, SignalSettings, WatchSettings
 from leeboard.pipelines.watch.state.scope import MAX_CLOSED
 from leeboard.schemas import Accept, Alert, Confirm, Deploy, Mute, Observation, Score, encode
@@ -27,7 +27,7 @@ def triggers(outcome: Outcome) -> list[Alert]:
     return [page.alert for page in outcome.pages() if page.status == "trigger"]
 
 
-def slow(traffic: Traffic, n: int = 120) -> list[Record]:
+def slow(traffic: Traffic, n: int = 120) -> list[EngineRecord]:
     """Calls 601 on are slower."""
     return [*traffic.take(600), *traffic.take(n, latency=1.8)]
 
@@ -55,7 +55,7 @@ def test_accept_without_an_incident_says_nothing() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_announced_change_is_told_never_paged_and_normal_later(seed: int) -> None:
     traffic = Traffic(seed)
-    records: list[Record] = [*traffic.take(600), Deploy(**about(traffic), what="model", version="2")]
+    records: list[EngineRecord] = [*traffic.take(600), Deploy(**about(traffic), what="model", version="2")]
     outcome = run([*records, *traffic.take(700, latency=4.0)])
     [alerts] = outcome.incidents()
     assert {a.announced for a in alerts} == {True}
@@ -73,7 +73,7 @@ def test_a_deploy_announces_what_begins_soon_after_it_in_its_scope(
     route: str, calls_between: int, announced: bool
 ) -> None:
     traffic = Traffic(every_ms=10 * MINUTE_MS)
-    records: list[Record] = traffic.take(600)
+    records: list[EngineRecord] = traffic.take(600)
     records.append(Deploy(**{**about(traffic), "route": route}, what="release"))
     records += traffic.take(calls_between)
     alerts = run([*records, *traffic.take(60, latency=2.0)]).alerts
@@ -82,7 +82,7 @@ def test_a_deploy_announces_what_begins_soon_after_it_in_its_scope(
 
 def test_a_muted_incident_pages_only_after_its_mute() -> None:
     traffic = Traffic()
-    records: list[Record] = traffic.take(600)
+    records: list[EngineRecord] = traffic.take(600)
     until = traffic.time_ms + 150 * MINUTE_MS
     outcome = run([*records, Mute(**about(traffic), until=until), *traffic.take(400, latency=3.0)])
     assert outcome.alerts[0].muted and any(not a.muted for a in outcome.alerts)
@@ -93,7 +93,7 @@ def test_a_muted_incident_pages_only_after_its_mute() -> None:
 
 def test_a_newer_mute_takes_the_place_of_the_older() -> None:
     traffic = Traffic()
-    records: list[Record] = [Mute(**about(traffic), until=traffic.time_ms + DAY_MS)]
+    records: list[EngineRecord] = [Mute(**about(traffic), until=traffic.time_ms + DAY_MS)]
     records = [*traffic.take(1), Mute(**about(traffic), until=traffic.time_ms + DAY_MS), *traffic.take(599)]
     records += [Mute(**about(traffic), until=0), *traffic.take(60, latency=2.0)]
     assert {a.muted for a in run(records).alerts} == {False}
@@ -131,7 +131,7 @@ def test_later_alerts_repeat_what_was_confirmed_and_a_person_may_think_again() -
 
 def test_only_the_last_incidents_of_a_scope_can_be_confirmed() -> None:
     traffic = Traffic()
-    records: list[Record] = traffic.take(600)
+    records: list[EngineRecord] = traffic.take(600)
     for k in range(MAX_CLOSED + 1):
         records += [*traffic.take(60, price=2.0 ** (k + 1)), Accept(**about(traffic))]
         records += traffic.take(300, price=2.0 ** (k + 1))
@@ -165,10 +165,12 @@ def test_controls_reach_exactly_the_scopes_that_they_name() -> None:
     assert muted(route="y", tenant=None) == muted(route="z", tenant="b") == []
 
 
-def judged(traffic: Traffic, n: int, mean: float, name: str = "grounded", *, late: bool, seed: int = 0) -> list[Record]:
+def judged(
+    traffic: Traffic, n: int, mean: float, name: str = "grounded", *, late: bool, seed: int = 0
+) -> list[EngineRecord]:
     """Calls with a score of each, inside it or after it."""
     values = np.random.default_rng([seed, n]).normal(mean, 1.0, n).tolist()
-    records: list[Record] = []
+    records: list[EngineRecord] = []
     for call, value in zip(traffic.take(n), values, strict=True):
         if late:
             records += [call, score(traffic, call, value, name)]
@@ -200,7 +202,7 @@ def test_scores_that_fall_are_an_incident(late: bool, seed: int) -> None:
 @pytest.mark.parametrize("late", [False, True], ids=["inline", "later"])
 def test_a_judgement_in_words_that_turns_is_an_incident(late: bool) -> None:
     traffic = Traffic()
-    records: list[Record] = []
+    records: list[EngineRecord] = []
     for k, call in enumerate(traffic.take(800)):
         tone = "shrill" if k % (2 if k > 600 else 20) == 0 else "calm"
         records += [call, score(traffic, call, tone, "tone")] if late else [replace(call, scores={"tone": tone})]
@@ -214,7 +216,7 @@ def test_a_judgement_in_words_that_turns_is_an_incident(late: bool) -> None:
 def test_more_words_than_places_share_one_and_leave_the_known_ones_alone() -> None:
     """A judge that writes free text must not push the verdicts out that matter."""
     traffic = Traffic()
-    records: list[Record] = []
+    records: list[EngineRecord] = []
     for k, call in enumerate(traffic.take(900)):
         word = f"hm, {k}" if k % 3 == 0 else "bad" if k > 700 and k % 3 == 1 else "good"
         records += [call, score(traffic, call, word, "tone")]
@@ -274,7 +276,7 @@ def test_a_score_that_is_switched_off_is_not_watched() -> None:
 def test_calls_sent_again_change_nothing() -> None:
     traffic = Traffic()
     calls = slow(traffic)
-    twice: list[Record] = []
+    twice: list[EngineRecord] = []
     for at in range(0, len(calls), 50):
         twice += [*calls[at : at + 50], *calls[max(at - 20, 0) : at + 50]]
     again = run(twice)
@@ -286,7 +288,7 @@ def test_calls_sent_again_change_nothing() -> None:
 def test_calls_sent_again_do_not_feed_the_detectors_of_river(batch: int) -> None:
     """In whatever batch the second one comes: it has to be known before the kernel finds it."""
     traffic = Traffic()
-    calls: list[Record] = [*traffic.take(300), *traffic.take(100, latency=4.0, errors=0.5)]
+    calls: list[EngineRecord] = [*traffic.take(300), *traffic.take(100, latency=4.0, errors=0.5)]
     settings = EngineSettings(
         signals={
             "latency_ms": SignalSettings(detector="river:ADWIN(delta=0.01)"),
@@ -294,7 +296,7 @@ def test_calls_sent_again_do_not_feed_the_detectors_of_river(batch: int) -> None
         },
         watch=ALERTS_ONLY.watch,
     )
-    twice: list[Record] = []
+    twice: list[EngineRecord] = []
     for at in range(0, len(calls), 20):
         twice += [*calls[at : at + 20], *calls[max(at - 15, 0) : at + 20 : 2], calls[at], calls[at]]
     once, again = run(calls, settings), run(twice, settings, batch=batch)
@@ -373,7 +375,7 @@ def test_calls_answered_from_a_cache_enter_no_statistics_of_latency_or_cost() ->
 def test_several_changes_of_one_signal_in_a_row_stay_apart() -> None:
     """Each is accepted, so each is told against the level before it."""
     traffic = Traffic()
-    records: list[Record] = traffic.take(600)
+    records: list[EngineRecord] = traffic.take(600)
     for price in (2.0, 4.0, 8.0):
         records += [*traffic.take(60, price=price), Accept(**about(traffic)), *traffic.take(300, price=price)]
     incidents = run(records, only("cost_usd")).incidents()

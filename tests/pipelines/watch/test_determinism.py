@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from leeboard.pipelines.watch.engine import ENGINE_VERSION, Engine, Record
+from leeboard.pipelines.watch.engine import ENGINE_VERSION, Engine, EngineRecord
 from leeboard.pipelines.watch.settings import (
     BudgetSettings,
     ChannelSettings,
@@ -36,12 +36,12 @@ def logs() -> list[list[Logged]]:
 
 
 @pytest.fixture(scope="module")
-def records(logs: list[list[Logged]]) -> list[Record]:
+def records(logs: list[list[Logged]]) -> list[EngineRecord]:
     return merged(logs)
 
 
 @pytest.fixture(scope="module")
-def whole(records: list[Record]) -> Outcome:
+def whole(records: list[EngineRecord]) -> Outcome:
     """Everything in one batch."""
     return run(records, SETTINGS, batch=len(records))
 
@@ -55,7 +55,9 @@ def by_scope(alerts: Sequence[Alert]) -> list[bytes]:
     return lines(sorted(alerts, key=lambda a: (a.time, a.scope, a.evidence.positions.this.sequence)))
 
 
-def handed_over(records: list[Record], size: int, parts_of: Callable[[Engine, str, dict[str, int]], Parts]) -> Outcome:
+def handed_over(
+    records: list[EngineRecord], size: int, parts_of: Callable[[Engine, str, dict[str, int]], Parts]
+) -> Outcome:
     """Every batch by another engine, which knows of the one before only what was written down."""
     outcome = Outcome(Engine(SETTINGS, NUMERICS))
     stored: dict[str, Parts] = {}
@@ -98,13 +100,13 @@ def test_the_records_hold_everything_that_a_replay_has_to_repeat(whole: Outcome)
     assert len(whole.summaries) > 100
 
 
-def test_batching_changes_no_byte(records: list[Record], whole: Outcome) -> None:
+def test_batching_changes_no_byte(records: list[EngineRecord], whole: Outcome) -> None:
     in_sevens = run(records, SETTINGS, batch=7)
     assert lines(in_sevens.alerts) == lines(whole.alerts)
     assert lines(in_sevens.summaries) == lines(whole.summaries)
 
 
-def test_a_restart_after_every_batch_changes_no_byte(records: list[Record], whole: Outcome) -> None:
+def test_a_restart_after_every_batch_changes_no_byte(records: list[EngineRecord], whole: Outcome) -> None:
     restarted = handed_over(records, 61, lambda engine, key, _: engine.snapshot(key))
     assert lines(restarted.alerts) == lines(whole.alerts)
     assert lines(restarted.summaries) == lines(whole.summaries)
@@ -113,7 +115,7 @@ def test_a_restart_after_every_batch_changes_no_byte(records: list[Record], whol
     }, "nor a byte of the state"
 
 
-def test_a_state_written_in_increments_is_the_whole_state(records: list[Record], whole: Outcome) -> None:
+def test_a_state_written_in_increments_is_the_whole_state(records: list[EngineRecord], whole: Outcome) -> None:
     """Scopes that began afresh are written in full: nothing of their earlier life is overwritten by an increment."""
 
     def increment(engine: Engine, key: str, calls: dict[str, int]) -> Parts:
@@ -289,7 +291,7 @@ def test_other_floors_and_budgets_keep_the_baselines() -> None:
         assert run(Traffic(time_ms=START_MS + DAY_MS, number=50).take(100), engine=engine).engine.scopes
 
 
-def test_a_log_read_again_from_any_earlier_place_changes_nothing(records: list[Record], whole: Outcome) -> None:
+def test_a_log_read_again_from_any_earlier_place_changes_nothing(records: list[EngineRecord], whole: Outcome) -> None:
     """Parts are as old as their last write, each scope's its own; what they hold already is not applied twice."""
     half = len(records) // 2
     first = run(records[:half], settings=SETTINGS, batch=100)
@@ -327,7 +329,7 @@ with np.errstate(over="ignore"):  # integers wrap around, as in the compiled ker
 """
 
 
-def two_scopes() -> list[Record]:
+def two_scopes() -> list[EngineRecord]:
     one, two = Traffic(route="one"), Traffic(seed=3, route="two")
     first = one.take(250) + one.take(100, latency=1.6, errors=0.2)
     second = two.take(250) + two.take(100, answer=1.7, model_served="m-2")

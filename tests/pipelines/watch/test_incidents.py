@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from leeboard.pipelines.watch.engine import Record
+from leeboard.pipelines.watch.engine import EngineRecord
 from leeboard.pipelines.watch.incidents.lifecycle import MAX_MILESTONE
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings
 from leeboard.schemas import Alert, Page
@@ -317,7 +317,7 @@ def test_labels_that_moved_with_the_change_are_named_identity_first(seed: int) -
 
 def test_examples_and_positions_name_calls_of_the_scope() -> None:
     traffic, other = Traffic(), Traffic(route="other")
-    records: list[Record] = []
+    records: list[EngineRecord] = []
     for mine, theirs in zip(traffic.take(600), other.take(600), strict=True):
         records += [mine, theirs]
     records += traffic.take(120, latency=1.8)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .jit import Record
+from .jit import Row
 
 #: rows of a new arena, where they are small
 SMALLEST = 64
@@ -25,7 +25,7 @@ class Rows:
         self,
         dtype: np.dtype[Any],
         shape: tuple[int, ...] = (),
-        begin: Callable[[Record], None] | None = None,
+        begin: Callable[[Row], None] | None = None,
         rows: int = 0,
     ) -> None:
         self._new = np.zeros(shape, dtype)
@@ -80,7 +80,7 @@ def record_bytes(rows: npt.NDArray[Any], i: int) -> bytes:
     return (rows[i : i + 1].view(np.uint8) & _field_mask(rows.dtype)).tobytes()
 
 
-def record_of(data: bytes, dtype: np.dtype[Any]) -> Record:
+def record_of(data: bytes, dtype: np.dtype[Any]) -> Row:
     """The row that `record_bytes` wrote. Raises ValueError where it has another length."""
     rows = np.frombuffer(data, dtype)
     if len(rows) != 1:

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from .jit import Floats, Record, kernel
+from .jit import Floats, Row, kernel
 from .special import exp_bounded
 
 #: scores are clipped here: one event adds at most 5.5 nats to the bet on the largest shift
@@ -97,7 +97,7 @@ def temper(finished: float, heights: float, nats: float) -> float:
 
 
 @kernel
-def temper_bet(wealth: Record, k: int) -> None:
+def temper_bet(wealth: Row, k: int) -> None:
     """Refresh both exponents of bet k."""
     finished, heights = np.float64(wealth["finished"][k]), np.float64(wealth["heights"][k])
     wealth["theta_notice"][k] = temper(finished, heights, wealth["nats_notice"])
@@ -105,7 +105,7 @@ def temper_bet(wealth: Record, k: int) -> None:
 
 
 @kernel
-def claim(wealth: Record, nats_notice: float, nats_page: float) -> None:
+def claim(wealth: Row, nats_notice: float, nats_page: float) -> None:
     """Set the levels (natural logs) that will be claimed; a bet follows when its excursion has ended."""
     if wealth["nats_notice"] == nats_notice and wealth["nats_page"] == nats_page:
         return
@@ -119,7 +119,7 @@ def claim(wealth: Record, nats_notice: float, nats_page: float) -> None:
 
 
 @kernel
-def clear_wealth(wealth: Record) -> None:
+def clear_wealth(wealth: Row) -> None:
     """Set all wealth to zero; the exponents, learned from finished excursions, stay."""
     for k in range(wealth["notice"].size):
         wealth["notice"][k] = 0.0
@@ -129,7 +129,7 @@ def clear_wealth(wealth: Record) -> None:
 
 
 @kernel
-def censor_excursions(wealth: Record) -> None:
+def censor_excursions(wealth: Row) -> None:
     """End running excursions, as a firing does, and refresh all exponents.
 
     A running excursion is censored: its height so far is added, but it does not count as a finished one.
@@ -142,7 +142,7 @@ def censor_excursions(wealth: Record) -> None:
 
 
 @kernel
-def end_excursion(wealth: Record, k: int) -> None:
+def end_excursion(wealth: Row, k: int) -> None:
     """Record the height of the excursion of bet k that has just ended, if it exceeded FLOOR_NATS."""
     height = wealth["peak"][k] - FLOOR_NATS
     wealth["peak"][k] = 0.0
@@ -161,7 +161,7 @@ def end_excursion(wealth: Record, k: int) -> None:
 
 
 @kernel
-def play(wealth: Record, logs: Floats, weights: Floats, t: int) -> tuple[float, float]:
+def play(wealth: Row, logs: Floats, weights: Floats, t: int) -> tuple[float, float]:
     """Update every process with event t; returns the weighted sums of the notice and of the page processes.
 
     `logs` (bets,): log e-values of the event; `weights` (bets,). The exponents were fixed before the event; an
@@ -196,7 +196,7 @@ def play(wealth: Record, logs: Floats, weights: Floats, t: int) -> tuple[float, 
 
 
 @kernel
-def bet(wealth: Record, z: float, t: int, logs: Floats) -> tuple[float, float]:
+def bet(wealth: Row, z: float, t: int, logs: Floats) -> tuple[float, float]:
     """`play` the BETS bets on normal score z (|z| <= CLIP) of event t. `logs`: scratch space of BETS numbers."""
     for k in range(QUADRATIC):
         logs[k] = CONSTANT[k] + (LINEAR[k] + SQUARE[k] * z) * z

@@ -21,7 +21,7 @@ from . import lifecycle
 from .arenas import Rows, record_bytes, record_of
 from .changetime import ChangeTime
 from .effect import Effect, make_evidence
-from .jit import Record
+from .jit import Row
 from .lifecycle import FIRED, NEXT, RETURNED
 
 #: events that a frozen reference must hold to outlive its change
@@ -72,7 +72,7 @@ class Changes(ABC, Generic[C]):
         """The references of before the open change of row i hold again."""
 
     @abstractmethod
-    def _events_before(self, frozen: Record) -> float:
+    def _events_before(self, frozen: Row) -> float:
         """Events that a frozen reference holds."""
 
     @abstractmethod
@@ -89,7 +89,7 @@ class Changes(ABC, Generic[C]):
 
     # what all have in common
 
-    def record(self, i: int) -> Record:
+    def record(self, i: int) -> Row:
         """The state of row i."""
         return self.rows.array[i]
 
@@ -267,7 +267,7 @@ def _row_bytes(rows: npt.NDArray[Any], i: int) -> bytes:
     return row.tobytes()
 
 
-def _point(record: Record, old: Record, watcher: int, frozen: int) -> None:
+def _point(record: Row, old: Row, watcher: int, frozen: int) -> None:
     """Let a row point to its watcher and frozen reference as they are numbered here, where it pointed to some."""
     record["watcher"] = watcher
     for name in ("frozen", "retained"):

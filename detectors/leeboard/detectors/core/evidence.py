@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from leeboard.schemas.alert import Guarantee as Guarantee
+
 from .changetime import ChangeTime
 
 Direction = Literal["up", "down", "spread"]
-Guarantee = Literal["exact", "approximate", "empirical"]
 
 
 @dataclass(frozen=True, slots=True)

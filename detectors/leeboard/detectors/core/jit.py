@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: one row of an arena: a structured NumPy record (a view, writable in place)
-Record: TypeAlias = Any
+Row: TypeAlias = Any
 Arena: TypeAlias = npt.NDArray[np.void]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Floats32: TypeAlias = npt.NDArray[np.float32]

@@ -1,6 +1,6 @@
 """What the detectors of numbers and of shares have in common: codes, constants and the way a change is accepted."""
 
-from .jit import Arena, Record, kernel
+from .jit import Arena, Row, kernel
 
 #: nothing happened
 QUIET = 0
@@ -30,7 +30,7 @@ RETURN_BLOCK = (32, 512)
 
 
 @kernel
-def report(row: Record, code: int) -> int:
+def report(row: Row, code: int) -> int:
     """Note what the newest value led to, and whether the evidence of an open change passed its milestone."""
     if code == QUIET and row["frozen"] >= 0 and row["peak_page"] >= row["milestone"]:
         code = LEVEL

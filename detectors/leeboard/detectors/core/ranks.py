@@ -10,7 +10,7 @@ the tails grows with the number of values.
 
 import numpy as np
 
-from .jit import Floats32, Record, Single, kernel
+from .jit import Floats32, Row, Single, kernel
 
 #: values that are ranked exactly before they become bins
 EXACT = 255
@@ -52,7 +52,7 @@ REFERENCE = np.dtype(
 
 
 @kernel
-def clear(ref: Record) -> None:
+def clear(ref: Row) -> None:
     """Forget all values."""
     ref["seen"] = 0
     ref["highs"] = 0
@@ -77,7 +77,7 @@ def first_not_below(values: Floats32, size: int, y: Single) -> int:
 
 
 @kernel
-def gaps_below(ref: Record, b: int) -> int:
+def gaps_below(ref: Row, b: int) -> int:
     """Sum of the gaps in the bins below bin b."""
     gaps = ref["gaps"]
     below = 0
@@ -87,7 +87,7 @@ def gaps_below(ref: Record, b: int) -> int:
 
 
 @kernel
-def freeze(ref: Record) -> None:
+def freeze(ref: Row) -> None:
     """Turn the EXACT sorted values into bins and empty ladders."""
     values, gaps = ref["values"], ref["gaps"]
     previous = 0
@@ -104,7 +104,7 @@ def freeze(ref: Record) -> None:
 
 
 @kernel
-def rank_warm_up(ref: Record, y: Single, v: float) -> float:
+def rank_warm_up(ref: Row, y: Single, v: float) -> float:
     """Exact randomised rank of y among at most EXACT values, then adds y to them. `v`: uniform on (0, 1)."""
     values = ref["values"]
     t = ref["seen"]
@@ -124,7 +124,7 @@ def rank_warm_up(ref: Record, y: Single, v: float) -> float:
 
 
 @kernel
-def rank_above(ref: Record, y: Single, v: float) -> float:
+def rank_above(ref: Row, y: Single, v: float) -> float:
     """Randomised rank of a value above the top edge, from the upper ladder; then adds y to the ladder."""
     highs = ref["highs"]
     ladder = ref["values"][HIGH : HIGH + LADDER]
@@ -154,7 +154,7 @@ def rank_above(ref: Record, y: Single, v: float) -> float:
 
 
 @kernel
-def rank_below(ref: Record, y: Single, v: float) -> float:
+def rank_below(ref: Row, y: Single, v: float) -> float:
     """Randomised rank of a value at or below the bottom edge, from the lower ladder; then adds y to the ladder."""
     lows = ref["lows"]
     ladder = ref["values"][LOW : LOW + LADDER]
@@ -179,7 +179,7 @@ def rank_below(ref: Record, y: Single, v: float) -> float:
 
 
 @kernel
-def rank(ref: Record, value: float, v: float) -> float:
+def rank(ref: Row, value: float, v: float) -> float:
     """Randomised rank, in (0, 1), of `value` among the values seen so far; then adds it to the reference.
 
     `v` is uniform on (0, 1) and independent of the values. O(1) memory; exactly uniform under exchangeability.
@@ -204,7 +204,7 @@ def rank(ref: Record, value: float, v: float) -> float:
 
 
 @kernel
-def rank_frozen(ref: Record, value: float, v: float) -> float:
+def rank_frozen(ref: Row, value: float, v: float) -> float:
     """Randomised rank, in (0, 1), of `value` in a reference to which it is not added. `v`: uniform on (0, 1)."""
     y = np.float32(value)
     u: float
@@ -229,7 +229,7 @@ def drop_from_ladder(ladder: Floats32, size: int, y: Single) -> int:
 
 
 @kernel
-def forget(ref: Record, value: float) -> None:
+def forget(ref: Row, value: float) -> None:
     """Remove one value that was ranked before; the edges of bins do not move."""
     y = np.float32(value)
     values, t = ref["values"], ref["seen"]
@@ -256,7 +256,7 @@ def forget(ref: Record, value: float) -> None:
 
 
 @kernel
-def median(ref: Record) -> float:
+def median(ref: Row) -> float:
     """Median of the values seen, NaN for none; once the values are bins, interpolated between edges by gap counts."""
     values, t = ref["values"], ref["seen"]
     if t == 0:
@@ -280,14 +280,14 @@ def median(ref: Record) -> float:
 
 
 @kernel
-def mean(ref: Record) -> float:
+def mean(ref: Row) -> float:
     """Mean of the values seen, NaN for none."""
     average: float = ref["sum"] / ref["seen"] if ref["seen"] > 0 else np.nan
     return average
 
 
 @kernel
-def variance(ref: Record) -> float:
+def variance(ref: Row) -> float:
     """Unbiased variance of the values seen, 0 for fewer than two."""
     n = ref["seen"]
     if n < 2:

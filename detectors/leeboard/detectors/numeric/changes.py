@@ -10,7 +10,7 @@ from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 
 from . import kernels
 from .effect import numeric_change, numeric_effect, numeric_guarantee
@@ -26,7 +26,7 @@ class NumericChanges(Changes[bool]):
     version: ClassVar[int] = 1
 
     def __init__(self, unit: float = 0.0, rows: int = 0) -> None:
-        def begin(row: Record) -> None:
+        def begin(row: Row) -> None:
             kernels.open_row(row, 1.0, 1.0)  # its levels are set before the first value
             row["unit"] = unit
 
@@ -48,7 +48,7 @@ class NumericChanges(Changes[bool]):
     def _restore(self, i: int) -> None:
         kernels.restore_number(self.rows.array, i, self.frozen.array)
 
-    def _events_before(self, frozen: Record) -> float:
+    def _events_before(self, frozen: Row) -> float:
         return float(frozen["reference"]["seen"])
 
     def forget_evidence(self, i: int) -> None:

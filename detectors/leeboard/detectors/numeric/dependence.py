@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from leeboard.detectors.core.betting import CLIP
-from leeboard.detectors.core.jit import Floats, Record, kernel
+from leeboard.detectors.core.jit import Floats, Row, kernel
 from leeboard.detectors.core.special import log_normal_tail, normal_quantile
 
 #: events after which a pair of (features, target) is learned from
@@ -51,7 +51,7 @@ WHITENER = np.dtype(
 
 
 @kernel
-def open_whitener(w: Record) -> None:
+def open_whitener(w: Row) -> None:
     """Start from the prior: nothing is predicted."""
     for i in range(LEVEL_FEATURES):
         for j in range(LEVEL_FEATURES):
@@ -62,7 +62,7 @@ def open_whitener(w: Record) -> None:
 
 
 @kernel
-def restart_whitener(w: Record) -> None:
+def restart_whitener(w: Row) -> None:
     """Forget the recent scores; what was learned of the autocorrelation stays."""
     w["level"][:] = 0.0
     w["level_late"][:] = 0.0
@@ -106,7 +106,7 @@ def trust(cross: float, power: float) -> float:
 
 
 @kernel
-def whiten(w: Record, z: float, learn: bool, gain: Floats) -> float:
+def whiten(w: Row, z: float, learn: bool, gain: Floats) -> float:
     """Score z less its prediction from the recent scores, divided by the predicted spread; then adds z to these.
 
     `learn` false: the EWMAs are updated, but no coefficients. `gain`: scratch space of at least LEVEL_FEATURES numbers.
@@ -131,7 +131,7 @@ def whiten(w: Record, z: float, learn: bool, gain: Floats) -> float:
 
 
 @kernel
-def teach_late(w: Record, z: float, energy: float, gain: Floats) -> None:
+def teach_late(w: Row, z: float, energy: float, gain: Floats) -> None:
     """Queue this event, and learn from that of LAG events ago. `energy`: squared residual less 1."""
     queued = w["queued"]
     if queued >= LAG:
@@ -180,7 +180,7 @@ LONG_RUN = np.dtype(
 
 
 @kernel
-def clear_blocks(b: Record) -> None:
+def clear_blocks(b: Row) -> None:
     """Discard the running blocks; past ones stay."""
     for j in range(SCALES):
         b["sum"][j] = 0.0
@@ -189,14 +189,14 @@ def clear_blocks(b: Record) -> None:
 
 
 @kernel
-def block_variance(b: Record, j: int) -> float:
+def block_variance(b: Row, j: int) -> float:
     """Long-run variance at scale j: mean square of past normalised block means, at least 1 (as for independence)."""
     variance: float = (PRIOR_BLOCKS * PRIOR_VARIANCE_INFLATION + b["squares"][j]) / (PRIOR_BLOCKS + b["blocks"][j])
     return max(1.0, variance)
 
 
 @kernel
-def student_score(b: Record, j: int, q: float) -> float:
+def student_score(b: Row, j: int, q: float) -> float:
     """Size of the normal score of normalised block mean q: Student's t of past blocks, transformed (Wallace 1959)."""
     squares, blocks = b["squares"][j], b["blocks"][j]
     rho = min(max(b["cross"][j] / max(squares, 1e-9), 0.0), 0.95)
@@ -207,7 +207,7 @@ def student_score(b: Record, j: int, q: float) -> float:
 
 
 @kernel
-def block_evidence(b: Record, z: float, t: int, oldest: int) -> float:
+def block_evidence(b: Row, z: float, t: int, oldest: int) -> float:
     """Add score z of event t to all running blocks; log of the highest level of a block that ends here, or -inf.
 
     Blocks are not accumulated, so nothing is assumed about the dependence between them. A block of b events with
@@ -234,7 +234,7 @@ def block_evidence(b: Record, z: float, t: int, oldest: int) -> float:
 
 
 @kernel
-def remember_block(b: Record, j: int, q: float) -> None:
+def remember_block(b: Row, j: int, q: float) -> None:
     """Add a finished block with normalised mean q to the past ones of its scale, and start the next."""
     b["cross"][j] += q * b["previous"][j]
     b["previous"][j] = q
@@ -249,7 +249,7 @@ def remember_block(b: Record, j: int, q: float) -> None:
 
 
 @kernel
-def visible_shift(b: Record, nats: float) -> float:
+def visible_shift(b: Row, nats: float) -> float:
     """Smallest lasting shift, in sd of the scores, with which one block reaches a level of exp(nats); inf for none."""
     smallest = np.inf
     for j in range(SCALES):

@@ -3,15 +3,16 @@
 import math
 
 import numpy as np
-from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack_snapshot, unpack_snapshot
 from leeboard.detectors.core.betting import BETS
 from leeboard.detectors.core.effect import finite
 from leeboard.detectors.core.evidence import Evidence
 
 from . import kernels, season
 from .changes import NumericChanges
+from .scaling import DITHER, prepare_number
 
-COUNTS = np.dtype([("refused", "f8")])
+COUNTS_DTYPE = np.dtype([("refused", "f8")])
 BYTES = np.dtype(np.uint8)
 #: covariates are natural logs: no finite float has a larger one
 LARGEST_LOG = 710.0
@@ -100,7 +101,7 @@ class NumericDetector:
             return None
         changes, i = self._changes, self._row
         row = changes.record(i)
-        y = kernels.prepare_number(row, x, uniforms[0], self._logarithmic, kernels.DITHER)
+        y = prepare_number(row, x, uniforms[0], self._logarithmic, DITHER)
         if self._adjusts:
             minute = minute_of_week(clock) if self._seasonal and clock is not None else -1
             known = np.array(covariates or (0.0, 0.0), np.float32)
@@ -119,13 +120,13 @@ class NumericDetector:
     def snapshot(self) -> bytes:
         """The whole state."""
         counts = np.array([float(self.refused)])
-        return pack(f"numeric{self._covariates}", self._changes.snapshot(self._row), self._regression, counts)
+        return pack_snapshot(f"numeric{self._covariates}", self._changes.snapshot(self._row), self._regression, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
         kind = f"numeric{self._covariates}"
-        dtypes = [(BYTES, self._changes.snapshot_bytes), (self._regression.dtype, 1), (COUNTS, 1)]
-        row, self._regression, counts = unpack(kind, state, *dtypes)
+        dtypes = [(BYTES, self._changes.snapshot_bytes), (self._regression.dtype, 1), (COUNTS_DTYPE, 1)]
+        row, self._regression, counts = unpack_snapshot(kind, state, *dtypes)
         self._changes.restore_snapshot(self._row, row)
         self.refused = int(counts["refused"][0])
 

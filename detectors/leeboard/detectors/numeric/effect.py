@@ -6,7 +6,7 @@ from leeboard.detectors.core import changetime, ranks
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Z95, Effect
 from leeboard.detectors.core.evidence import Direction, Guarantee
-from leeboard.detectors.core.jit import Arena, Record
+from leeboard.detectors.core.jit import Arena, Row
 from leeboard.detectors.core.lifecycle import RECENT_VALUES
 
 from .dependence import SCALES, block_variance, trust
@@ -45,7 +45,7 @@ def _relative(shift: float) -> float:
     return min(math.expm1(min(shift, 50.0)), LARGEST_EFFECT)
 
 
-def numeric_change(row: Record, newest: int) -> ChangeTime:
+def numeric_change(row: Row, newest: int) -> ChangeTime:
     """Change time of a numeric row, as events before event number `newest`."""
     reach = newest - int(row["change"])
     estimate, earliest, latest = changetime.refine(row["whitener"]["scores"], row["whitener"]["queued"], 2 * reach + 16)
@@ -54,7 +54,7 @@ def numeric_change(row: Record, newest: int) -> ChangeTime:
     return ChangeTime(estimate, earliest, latest)
 
 
-def numeric_guarantee(row: Record) -> Guarantee:
+def numeric_guarantee(row: Row) -> Guarantee:
     """What the level of a numeric row rests on."""
     if row["surcharge_notice"] > 0.0 or any(block_variance(row["long_run"], j) > 2.0 for j in range(SCALES)):
         return "empirical"

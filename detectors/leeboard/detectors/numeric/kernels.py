@@ -15,7 +15,7 @@ import math
 import numpy as np
 from leeboard.detectors.core import ranks
 from leeboard.detectors.core.betting import CLIP, WEALTH, bet, censor_excursions, claim, clear_wealth
-from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
+from leeboard.detectors.core.jit import Arena, Floats, Row, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
     FIRED,
@@ -48,14 +48,6 @@ from .dependence import (
 )
 from .records import RECORDS, WEIGHT, bet_on_records, clear_records, restart_records
 
-#: half width of the random noise that breaks ties, in transformed units: .05 % of a positive value. An owner to whom
-#: small shifts do not matter uses more (an eighth of its effect floor), so that they never gain evidence
-DITHER = 2.0**-11
-#: the noise is at least this part of a value: 64 steps of a 32-bit float
-COARSEST = 2.0**-18
-#: scaled values are clipped here, so that their squares stay finite
-LARGEST = 1e30
-assert math.inf > LARGEST * LARGEST
 #: weight of the tempered bets beside the two bets on records
 TEMPERED = 1.0 - 2.0 * WEIGHT
 #: age of a restored reference in events: old enough for blocks of every scale
@@ -113,7 +105,7 @@ FROZEN_NUMERIC_STATE = np.dtype(
 
 
 @kernel
-def open_row(row: Record, nats_notice: float, nats_page: float) -> None:
+def open_row(row: Row, nats_notice: float, nats_page: float) -> None:
     """Start a stream in an empty row. `nats_*`: natural logs of the levels, in events, that will be claimed."""
     row["watcher"] = -1
     row["frozen"] = -1
@@ -125,25 +117,11 @@ def open_row(row: Record, nats_notice: float, nats_page: float) -> None:
 
 
 @kernel
-def set_levels(row: Record, nats_notice: float, nats_page: float) -> None:
+def set_levels(row: Row, nats_notice: float, nats_page: float) -> None:
     """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
     row["decay_page"] = 1.0 - math.exp(-nats_page)
-
-
-@kernel
-def prepare_number(row: Record, x: float, v: float, logarithmic: bool, dither: float) -> float:
-    """Transformed and dithered value: asinh(x / unit), or x / unit where `logarithmic` is false.
-
-    `v`: uniform on (0, 1); `dither`: half width of the noise. A unit of 0 is learned: it becomes a sixteenth of the
-    first value other than 0, so that asinh is close to a logarithm.
-    """
-    if row["unit"] == 0.0 and x != 0.0:
-        row["unit"] = abs(x) * 0.0625
-    scaled = min(max(x / row["unit"], -LARGEST), LARGEST) if row["unit"] > 0.0 else 0.0
-    y: float = math.asinh(scaled) if logarithmic else scaled
-    return y + (2.0 * v - 1.0) * max(dither, abs(y) * COARSEST)
 
 
 @kernel
@@ -153,7 +131,7 @@ def clipped_score(u: float) -> float:
 
 
 @kernel
-def advance_number(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
+def advance_number(row: Row, y: float, u: float, v: float, scratch: Floats) -> None:
     """Add one transformed value and update the levels. `u`, `v`: uniform on (0, 1); `scratch`: BETS numbers."""
     t = row["events"]
     row["events"] = t + 1
@@ -183,7 +161,7 @@ def advance_number(row: Record, y: float, u: float, v: float, scratch: Floats) -
 
 
 @kernel
-def relearn(row: Record, since: int, scratch: Floats) -> None:
+def relearn(row: Row, since: int, scratch: Floats) -> None:
     """Fill empty references with the events from `since` on, as far back as values are held; no bet is placed."""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
@@ -195,7 +173,7 @@ def relearn(row: Record, since: int, scratch: Floats) -> None:
 
 
 @kernel
-def clear_evidence(row: Record) -> None:
+def clear_evidence(row: Row) -> None:
     """Discard all evidence; what was learned of the stream's autocorrelation, blocks and excursions stays."""
     censor_excursions(row["wealth"])
     clear_wealth(row["wealth"])
@@ -207,7 +185,7 @@ def clear_evidence(row: Record) -> None:
 
 
 @kernel
-def restart_references(row: Record) -> None:
+def restart_references(row: Row) -> None:
     """Empty both references and discard the evidence: the values mean something else from now on."""
     ranks.clear(row["reference"])
     ranks.clear(row["residuals"])
@@ -275,7 +253,7 @@ def shift(rows: Arena, i: int, frozen: Arena) -> float:
 
 
 @kernel
-def number_has_returned(row: Record, old: Record, y: float, u: float) -> bool:
+def number_has_returned(row: Row, old: Row, y: float, u: float) -> bool:
     """Add one value to the return test; true when the stream has returned.
 
     It has returned when two consecutive blocks have scores, against the frozen reference, with the old mean and the old
@@ -311,7 +289,7 @@ def number_has_returned(row: Record, old: Record, y: float, u: float) -> bool:
 
 
 @kernel
-def matches_frozen(row: Record, old: Record, since: int) -> bool:
+def matches_frozen(row: Row, old: Row, since: int) -> bool:
     """Do the events from `since` on (at least 8) have the mean of those before the open change?"""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
@@ -341,7 +319,7 @@ def restore_number(rows: Arena, i: int, frozen: Arena) -> None:
 
 
 @kernel
-def close_change(row: Record) -> None:
+def close_change(row: Row) -> None:
     """Close the open change of a row and discard its evidence."""
     clear_evidence(row)
     row["surcharge_notice"] += 1.0
@@ -367,7 +345,7 @@ def supersede(rows: Arena, i: int, frozen: Arena, floor: float, scratch: Floats)
 
 
 @kernel
-def baseline(row: Record) -> int:
+def baseline(row: Row) -> int:
     """Number of events in the reference from before the change."""
     events: int = row["reference"]["seen"] - (row["events"] - row["change"])
     return events

@@ -10,7 +10,7 @@ values.
 """
 
 import numpy as np
-from leeboard.detectors.core.jit import Floats32, Record, kernel
+from leeboard.detectors.core.jit import Floats32, Row, kernel
 
 from .dependence import LAG
 
@@ -43,7 +43,7 @@ RECORDS = np.dtype(
 
 
 @kernel
-def clear_records(r: Record) -> None:
+def clear_records(r: Row) -> None:
     """Set the wealth of both sides to zero."""
     for side in range(2):
         r["wealth"][side] = 0.0
@@ -51,14 +51,14 @@ def clear_records(r: Record) -> None:
 
 
 @kernel
-def restart_records(r: Record) -> None:
+def restart_records(r: Row) -> None:
     """Forget the records: the values mean something else from now on."""
     r["older"] = 0
     clear_records(r)
 
 
 @kernel
-def age_records(r: Record, values: Floats32, t: int) -> None:
+def age_records(r: Row, values: Floats32, t: int) -> None:
     """Add the value of LAG events ago to the older ones. `values`: ring of recent values, without that of event t."""
     if t < LAG:
         return
@@ -71,7 +71,7 @@ def age_records(r: Record, values: Floats32, t: int) -> None:
 
 
 @kernel
-def newer_beyond(r: Record, values: Floats32, side: int, t: int) -> int:
+def newer_beyond(r: Row, values: Floats32, side: int, t: int) -> int:
     """Number of the last LAG values that are beyond the record of a side."""
     count = 0
     for event in range(t - LAG, t):
@@ -82,7 +82,7 @@ def newer_beyond(r: Record, values: Floats32, side: int, t: int) -> int:
 
 
 @kernel
-def bet_on_records(r: Record, values: Floats32, y: float, t: int) -> tuple[float, int]:
+def bet_on_records(r: Row, values: Floats32, y: float, t: int) -> tuple[float, int]:
     """Update both sides with value y of event t.
 
     Returns the weighted wealth of the runs with enough hits, and the first event of the one with the larger wealth.

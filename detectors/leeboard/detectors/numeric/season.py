@@ -8,7 +8,7 @@ would add noise. All features have mean 0 on the first events of the stream, so 
 import math
 
 import numpy as np
-from leeboard.detectors.core.jit import Floats, Floats32, Record, kernel
+from leeboard.detectors.core.jit import Floats, Floats32, Row, kernel
 
 from .dependence import LAG, teach
 
@@ -84,7 +84,7 @@ def regression_dtype(covariates: int) -> np.dtype[np.void]:
 
 
 @kernel
-def open_regression(s: Record) -> None:
+def open_regression(s: Row) -> None:
     """Start from the prior."""
     n = s["coefficients"].size
     for i in range(n):
@@ -95,7 +95,7 @@ def open_regression(s: Record) -> None:
 
 
 @kernel
-def fill_features(s: Record, minute: int, covariates: Floats32, features: Floats) -> None:
+def fill_features(s: Row, minute: int, covariates: Floats32, features: Floats) -> None:
     """Write the features (n,): 1, those of the clock, and those of the covariates (natural logs of 1 + value)."""
     features[0] = 1.0
     for i in range(CLOCK_FEATURES):
@@ -129,7 +129,7 @@ def is_described(features: Floats, n: int) -> bool:
 
 
 @kernel
-def sum_covariates(s: Record, covariates: Floats32) -> None:
+def sum_covariates(s: Row, covariates: Floats32) -> None:
     """Add the covariates to the sums that standardise them."""
     x, y = np.float64(covariates[0]), np.float64(covariates[1])
     sums = s["sums"]
@@ -141,7 +141,7 @@ def sum_covariates(s: Record, covariates: Floats32) -> None:
 
 
 @kernel
-def expected(s: Record, features: Floats) -> float:
+def expected(s: Row, features: Floats) -> float:
     """Part of a value that is explained: without intercept, and without harmonics before two of their periods."""
     usable = 0
     if s["elapsed"] >= TWO_DAYS:
@@ -154,7 +154,7 @@ def expected(s: Record, features: Floats) -> float:
 
 
 @kernel
-def compare_errors(s: Record, y: float, explained: float) -> float:
+def compare_errors(s: Row, y: float, explained: float) -> float:
     """Update the squared errors with and without the regression; returns the value to learn from.
 
     The error of an outlier is clipped to the largest one that counts, so that a single outlier does not bend the
@@ -180,7 +180,7 @@ def compare_errors(s: Record, y: float, explained: float) -> float:
 
 @kernel
 def adjust(
-    s: Record, y: float, minute: int, covariates: Floats32, hold: bool, features: Floats, gain: Floats
+    s: Row, y: float, minute: int, covariates: Floats32, hold: bool, features: Floats, gain: Floats
 ) -> tuple[float, bool]:
     """Value y less what clock and covariates explain; true where the gate has switched, and references must restart.
 

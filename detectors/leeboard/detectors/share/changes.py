@@ -7,7 +7,7 @@ from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 
 from . import kernels
 from .effect import share_change, share_effect, share_guarantee
@@ -34,7 +34,7 @@ class ShareChanges(Changes[None]):
     def _restore(self, i: int) -> None:
         kernels.restore_share(self.rows.array, i, self.frozen.array)
 
-    def _events_before(self, frozen: Record) -> float:
+    def _events_before(self, frozen: Row) -> float:
         return float(frozen["hits"] + frozen["misses"])
 
     def forget_evidence(self, i: int) -> None:
@@ -58,7 +58,7 @@ class ShareChanges(Changes[None]):
         return share_guarantee(self.rows.array[i])
 
 
-def _begin(row: Record) -> None:
+def _begin(row: Row) -> None:
     """A share that waits for its first yes: the kernel opens it with the event that shows it."""
     for name in ("watcher", "frozen", "retained"):
         row[name] = -1

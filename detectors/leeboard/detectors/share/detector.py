@@ -4,13 +4,14 @@ import json
 import math
 
 import numpy as np
-from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack_snapshot, unpack_snapshot
 from leeboard.detectors.core.effect import finite
 from leeboard.detectors.core.evidence import Evidence
 from leeboard.detectors.core.lifecycle import QUIET
-from leeboard.detectors.numeric.detector import BYTES, COUNTS
+from leeboard.detectors.numeric.detector import BYTES, COUNTS_DTYPE
 
 from . import kernels
+from .categories import step_categories
 from .changes import ShareChanges
 
 #: categories that are kept apart; later ones are counted together as "other"
@@ -96,11 +97,12 @@ class BinaryDetector:
         """The whole state."""
         changes = self._changes
         row = changes.snapshot(self._row) if self._row >= 0 else np.zeros(changes.snapshot_bytes, np.uint8)
-        return pack("binary", row, np.array([float(self.refused), self._row, self._events, float(self._first)]))
+        counts = np.array([float(self.refused), self._row, self._events, float(self._first)])
+        return pack_snapshot("binary", row, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot."""
-        row, counts = unpack("binary", state, (BYTES, self._changes.snapshot_bytes), (COUNTS, 4))
+        row, counts = unpack_snapshot("binary", state, (BYTES, self._changes.snapshot_bytes), (COUNTS_DTYPE, 4))
         refused, has_row, events, first = counts["refused"].tolist()
         if self._row >= 0:
             self._changes.remove(self._row)
@@ -177,7 +179,7 @@ class CategoricalDetector:
         if shown >= known > 0:
             self._rows[shown] = changes.rows.allocate()
         args = (changes.rows.array, self._rows, changes.frozen.array, shown, self._events, uniforms[0])
-        kernels.step_categories(*args, self._nats, self._nats_page, 0.0, self._scratch)
+        step_categories(*args, self._nats, self._nats_page, 0.0, self._scratch)
         self._events += 1
         rows = self._rows[self._rows >= 0].tolist()
         nats = self._nats + math.log(max(len(rows), 1))
@@ -202,13 +204,13 @@ class CategoricalDetector:
         absent = np.zeros(changes.snapshot_bytes, np.uint8)
         rows = [changes.snapshot(i) if i >= 0 else absent for i in self._rows.tolist()]
         tail = json.dumps({"events": self._events, "names": self._names, "moved": self.moved, "refused": self.refused})
-        return pack("categorical", *rows, np.frombuffer(tail.encode(), np.uint8))
+        return pack_snapshot("categorical", *rows, np.frombuffer(tail.encode(), np.uint8))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot."""
         rows = [(BYTES, self._changes.snapshot_bytes)] * MAX_CATEGORIES
         tail = len(state.partition(b"\n")[2]) - MAX_CATEGORIES * self._changes.snapshot_bytes
-        *arrays, names = unpack("categorical", state, *rows, (BYTES, max(tail, 0)))
+        *arrays, names = unpack_snapshot("categorical", state, *rows, (BYTES, max(tail, 0)))
         counts = json.loads(names.tobytes())
         self._events, self._names = int(counts["events"]), list(counts["names"])
         self.moved, self.refused = counts["moved"], int(counts["refused"])

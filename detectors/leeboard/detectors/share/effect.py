@@ -5,7 +5,7 @@ import math
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Z95, Effect
 from leeboard.detectors.core.evidence import Direction, Guarantee
-from leeboard.detectors.core.jit import Arena, Record
+from leeboard.detectors.core.jit import Arena, Row
 from leeboard.detectors.core.lifecycle import RECENT_VALUES
 
 from . import kernels
@@ -24,7 +24,7 @@ def share_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
     return Effect(before, after, after - before, low, high, direction, int(n_old), int(n_new))
 
 
-def share_change(row: Record, newest: int, before: float) -> ChangeTime:
+def share_change(row: Row, newest: int, before: float) -> ChangeTime:
     """Change time of a share row, as events before event number `newest`."""
     reach = newest - int(row["change"])
     if reach >= RECENT_VALUES:
@@ -32,6 +32,6 @@ def share_change(row: Record, newest: int, before: float) -> ChangeTime:
     return ChangeTime(*kernels.refine_share(row, before))
 
 
-def share_guarantee(row: Record) -> Guarantee:
+def share_guarantee(row: Row) -> Guarantee:
     """What the level of a share row rests on."""
     return "empirical" if row["surcharge_notice"] > 0.0 else "exact"

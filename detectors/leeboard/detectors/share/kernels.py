@@ -13,10 +13,9 @@ counted (all earlier events count as "not this category"), but not bet on.
 import math
 
 import numpy as np
-import numpy.typing as npt
 from leeboard.detectors.core.betting import censor_excursions, claim, clear_wealth, play, wealth_dtype
 from leeboard.detectors.core.changetime import WIDTH_NATS
-from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
+from leeboard.detectors.core.jit import Arena, Floats, Row, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
     FIRED,
@@ -80,7 +79,7 @@ FROZEN_SHARE_STATE = np.dtype(
 
 
 @kernel
-def open_share(row: Record, earlier: int, said: bool, nats_notice: float, nats_page: float) -> None:
+def open_share(row: Row, earlier: int, said: bool, nats_notice: float, nats_page: float) -> None:
     """Start a share after `earlier` events that all had the same outcome, `said`.
 
     A constant stream needs no row, only its length: a row is needed from the first event with another outcome on.
@@ -99,7 +98,7 @@ def open_share(row: Record, earlier: int, said: bool, nats_notice: float, nats_p
 
 
 @kernel
-def set_share_levels(row: Record, nats_notice: float, nats_page: float) -> None:
+def set_share_levels(row: Row, nats_notice: float, nats_page: float) -> None:
     """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
@@ -107,7 +106,7 @@ def set_share_levels(row: Record, nats_notice: float, nats_page: float) -> None:
 
 
 @kernel
-def count_share(row: Record, hit: bool) -> None:
+def count_share(row: Row, hit: bool) -> None:
     """Add one event to the reference."""
     row["recent"][row["events"] % RECENT_VALUES] = 1 if hit else 0
     row["events"] += 1
@@ -118,7 +117,7 @@ def count_share(row: Record, hit: bool) -> None:
 
 
 @kernel
-def share_log_e_values(row: Record, hit: bool, u: float, logs: Floats) -> None:
+def share_log_e_values(row: Row, hit: bool, u: float, logs: Floats) -> None:
     """Write the log e-values (RATIO_BETS,) of one event; each e-value has mean 1 while nothing changes.
 
     `u`: uniform on (0, 1).
@@ -133,7 +132,7 @@ def share_log_e_values(row: Record, hit: bool, u: float, logs: Floats) -> None:
 
 
 @kernel
-def advance_share(row: Record, hit: bool, u: float, scratch: Floats) -> None:
+def advance_share(row: Row, hit: bool, u: float, scratch: Floats) -> None:
     """Add one yes or no and update the levels. `u`: uniform on (0, 1); `scratch`: at least RATIO_BETS numbers."""
     t = row["events"]
     share_log_e_values(row, hit, u, scratch)
@@ -153,7 +152,7 @@ def advance_share(row: Record, hit: bool, u: float, scratch: Floats) -> None:
 
 
 @kernel
-def clear_share_evidence(row: Record) -> None:
+def clear_share_evidence(row: Row) -> None:
     """Discard all evidence; what was learned of the stream's excursions stays."""
     censor_excursions(row["wealth"])
     clear_wealth(row["wealth"])
@@ -162,7 +161,7 @@ def clear_share_evidence(row: Record) -> None:
 
 
 @kernel
-def restart_share(row: Record) -> None:
+def restart_share(row: Row) -> None:
     """The events mean something else from now on: all earlier ones are replaced by a single no."""
     clear_share_evidence(row)
     row["events"] = 1
@@ -172,7 +171,7 @@ def restart_share(row: Record) -> None:
 
 
 @kernel
-def hits_since(row: Record, since: int) -> tuple[int, int]:
+def hits_since(row: Row, since: int) -> tuple[int, int]:
     """Number of hits and of events from event `since` on, as far back as events are held."""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
@@ -227,7 +226,7 @@ def expect_share_return(rows: Arena, i: int, frozen: Arena, since: int, floor: f
 
 
 @kernel
-def share_of(counts: Record) -> float:
+def share_of(counts: Row) -> float:
     """Share of yes in the counts of a row or of a frozen reference, 0 for no events."""
     n = counts["hits"] + counts["misses"]
     share: float = counts["hits"] / n if n > 0.0 else 0.0
@@ -241,7 +240,7 @@ def share_shift(rows: Arena, i: int, frozen: Arena) -> float:
 
 
 @kernel
-def fits_share(old: Record, hits: float, events: int, width: float) -> bool:
+def fits_share(old: Row, hits: float, events: int, width: float) -> bool:
     """Does `hits` in `events` agree with the share of the frozen reference, within `width` standard errors?"""
     n = old["hits"] + old["misses"]
     share = (old["hits"] + 0.5) / (n + 1.0)
@@ -251,7 +250,7 @@ def fits_share(old: Record, hits: float, events: int, width: float) -> bool:
 
 
 @kernel
-def share_has_returned(old: Record, hit: bool) -> bool:
+def share_has_returned(old: Row, hit: bool) -> bool:
     """Add one event to the return test; true after two consecutive blocks with the old share."""
     old["count"] += 1
     if hit:
@@ -278,7 +277,7 @@ def restore_share(rows: Arena, i: int, frozen: Arena) -> None:
 
 
 @kernel
-def close_share_change(row: Record) -> None:
+def close_share_change(row: Row) -> None:
     """Close the open change of a row and discard its evidence."""
     clear_share_evidence(row)
     row["surcharge_notice"] += 1.0
@@ -303,7 +302,7 @@ def supersede_share(rows: Arena, i: int, frozen: Arena, floor: float) -> None:
 
 
 @kernel
-def share_baseline(row: Record) -> float:
+def share_baseline(row: Row) -> float:
     """Number of events in the reference from before the change."""
     events: float = row["hits"] + row["misses"] - (row["events"] - row["change"])
     return events
@@ -333,7 +332,7 @@ def observe_share(rows: Arena, i: int, frozen: Arena, hit: bool, u: float, nats_
 
 
 @kernel
-def refine_share(row: Record, before: float) -> tuple[int, int, int]:
+def refine_share(row: Row, before: float) -> tuple[int, int, int]:
     """First changed event as events ago (estimate, earliest, latest): maximum of the Bernoulli likelihood ratio.
 
     `before`: share before the change. The interval is that of `changetime.refine`.
@@ -378,42 +377,3 @@ def step_share(
     row = rows[i]
     set_share_levels(row, nats_notice, nats_page)
     return report(row, observe_share(rows, i, frozen, hit, u, nats_notice, scratch))
-
-
-@kernel
-def step_categories(
-    rows: Arena,
-    categories: npt.NDArray[np.int32],
-    frozen: Arena,
-    shown: int,
-    events: int,
-    u: float,
-    nats_notice: float,
-    nats_page: float,
-    nats: float,
-    scratch: Floats,
-) -> int:
-    """Category `shown` against all others, for every category of a stream that has shown more than one; joint codes.
-
-    `categories`: row of every category, -1 for none; `events`: of the stream, before this one; `nats`: what is added
-    to both levels, and beside it the log of the number of categories, since each has an equal part of the budget.
-    """
-    known = 0
-    for k in range(categories.size):
-        if categories[k] >= 0:
-            known += 1
-    if known == 0:
-        return QUIET
-    nats += math.log(np.float64(known))
-    codes = QUIET
-    for k in range(categories.size):
-        i = categories[k]
-        if i < 0:
-            continue
-        if rows[i]["wealth"]["nats_notice"] == 0.0:
-            if shown == k:  # first seen: counted, not bet on
-                open_share(rows[i], events, False, nats_notice + nats, nats_page + nats)
-                count_share(rows[i], True)
-            continue
-        codes |= step_share(rows, i, frozen, shown == k, u, nats_notice + nats, nats_page + nats, scratch)
-    return codes

@@ -12,7 +12,7 @@ import numpy as np
 from leeboard.detectors.core import ranks
 from leeboard.detectors.core.algebra import SUM_SHIFT
 from leeboard.detectors.core.betting import censor_excursions, clear_wealth
-from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
+from leeboard.detectors.core.jit import Arena, Floats, Row, kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, QUIET, RETURNED, WATCHER_NATS, return_block
 from leeboard.detectors.core.ranks import REFERENCE
 
@@ -51,7 +51,7 @@ def frozen_direction_dtype(dimensions: int, conditioning_dimensions: int) -> np.
 
 
 @kernel
-def clear_direction(row: Record) -> None:
+def clear_direction(row: Row) -> None:
     """Discard all evidence; what was learned of the stream's excursions stays."""
     censor_excursions(row["wealth"])
     clear_wealth(row["wealth"])
@@ -60,7 +60,7 @@ def clear_direction(row: Record) -> None:
 
 
 @kernel
-def restart_direction(row: Record) -> None:
+def restart_direction(row: Row) -> None:
     """Start a new baseline with the first event of an emptied ring; what was learned of excursions stays."""
     clear_wealth(row["wealth"])
     row["events"] = 0
@@ -147,14 +147,14 @@ def expect_direction_return(rows: Arena, i: int, frozen: Arena, since: int, floo
 
 
 @kernel
-def direction_shift(old: Record) -> float:
+def direction_shift(old: Row) -> float:
     """Shift of the mean since the oldest frozen reference, in sd along the direction of the opening."""
     shift: float = old["offset"] + (old["total"] / old["after"] if old["after"] > 0 else 0.0)
     return shift
 
 
 @kernel
-def direction_has_returned(row: Record, old: Record, store: Record, kind: int) -> bool:
+def direction_has_returned(row: Row, old: Row, store: Row, kind: int) -> bool:
     """Add the newest vector to the return test; true when the stream has returned.
 
     It has returned when two consecutive blocks of projections on the direction of the opening have the old mean. With a
@@ -184,7 +184,7 @@ def direction_has_returned(row: Record, old: Record, store: Record, kind: int) -
 
 
 @kernel
-def shift_since(row: Record, old: Record, store: Record, kind: int, since: int) -> tuple[float, int]:
+def shift_since(row: Row, old: Row, store: Row, kind: int, since: int) -> tuple[float, int]:
     """Mean projection of the events from `since` on, on the direction of the open change, in sd; and their number."""
     discriminant = old["discriminant"]
     first = max(since, oldest(store, kind))
@@ -195,7 +195,7 @@ def shift_since(row: Record, old: Record, store: Record, kind: int, since: int) 
 
 
 @kernel
-def direction_matches_frozen(row: Record, old: Record, store: Record, kind: int, since: int) -> bool:
+def direction_matches_frozen(row: Row, old: Row, store: Row, kind: int, since: int) -> bool:
     """Do the events from `since` on (at least 8) have the mean of those before the open change?"""
     shift, n = shift_since(row, old, store, kind, since)
     if n < 8:
@@ -255,7 +255,7 @@ def observe_direction(
     rows: Arena,
     i: int,
     frozen: Arena,
-    store: Record,
+    store: Row,
     kind: int,
     event: np.uint64,
     salt: np.uint64,

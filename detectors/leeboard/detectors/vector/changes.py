@@ -11,7 +11,7 @@ from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 from leeboard.detectors.core.lifecycle import BACK
 
 from . import change as kernels
@@ -37,7 +37,7 @@ from .features import (
 class Vectors(NamedTuple):
     """The vectors that a direction watches: their store, and which kind of it (VECTORS, RESIDUALS or CONDITIONING)."""
 
-    store: Record
+    store: Row
     kind: int
 
 
@@ -50,7 +50,7 @@ class DirectionChanges(Changes[Vectors]):
     version: ClassVar[int] = 1
 
     def __init__(self, name: str, dimensions: int, conditioning_dimensions: int, rows: int = 0) -> None:
-        def begin(row: Record) -> None:
+        def begin(row: Row) -> None:
             open_direction(row, 0, 1.0, 1.0)  # its levels are set before the first event
 
         frozen = Rows(kernels.frozen_direction_dtype(dimensions, conditioning_dimensions), rows=rows // 2)
@@ -77,7 +77,7 @@ class DirectionChanges(Changes[Vectors]):
     def _restore(self, i: int) -> None:
         kernels.restore_direction(self.rows.array, i, self.frozen.array)
 
-    def _events_before(self, frozen: Record) -> float:
+    def _events_before(self, frozen: Row) -> float:
         return float(frozen["seen"])
 
     def effect(self, i: int, context: Vectors) -> Effect:
@@ -99,7 +99,7 @@ class FeatureChanges(Changes[None]):
     version: ClassVar[int] = 1
 
     def __init__(self, features: int, rows: int = 0) -> None:
-        def begin(row: Record) -> None:
+        def begin(row: Row) -> None:
             open_features(row, 1.0, 1.0)  # its levels are set before the first event
 
         frozen = Rows(frozen_features_dtype(features), rows=rows // 2)
@@ -121,7 +121,7 @@ class FeatureChanges(Changes[None]):
     def _restore(self, i: int) -> None:
         restore_features(self.rows.array, i, self.frozen.array)
 
-    def _events_before(self, frozen: Record) -> float:
+    def _events_before(self, frozen: Row) -> float:
         return float(frozen["parts"][0]["reference"]["seen"])
 
     def leader(self, i: int) -> int:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
-from leeboard.detectors.base import Uniforms, Value, level_nats, pack, unpack
+from leeboard.detectors.base import Uniforms, Value, level_nats, pack_snapshot, unpack_snapshot
 from leeboard.detectors.core.betting import BETS
 from leeboard.detectors.core.evidence import Evidence
-from leeboard.detectors.core.jit import Floats32, Record, kernel
+from leeboard.detectors.core.jit import Floats32, Row, kernel
 from leeboard.detectors.core.lifecycle import report
-from leeboard.detectors.numeric.detector import BYTES, COUNTS
+from leeboard.detectors.numeric.detector import BYTES, COUNTS_DTYPE
 
 from . import change, drift
 from .changes import DirectionChanges, FeatureChanges, Vectors
@@ -67,7 +67,7 @@ def checked(level: float, page_level: float | None, floor: float, **dimensions: 
 
 
 @kernel
-def finish_warm_up(quantiser: Record, ring: Record, first: Floats32) -> None:
+def finish_warm_up(quantiser: Row, ring: Row, first: Floats32) -> None:
     """Fit a quantiser to the first FIT_EVENTS vectors and write them into the ring."""
     quantiser["varying"] = 0
     values = np.zeros(FIT_EVENTS, np.float32)
@@ -84,7 +84,7 @@ def finish_warm_up(quantiser: Record, ring: Record, first: Floats32) -> None:
 
 
 @kernel
-def write(quantiser: Record, ring: Record, vector: Floats32) -> None:
+def write_vector(quantiser: Row, ring: Row, vector: Floats32) -> None:
     """Write a vector into its ring."""
     event = ring["events"]
     slot = next_row(ring, event + 1)
@@ -139,13 +139,13 @@ class _Directions:
         """The whole state."""
         counts = np.array([float(self.refused)])
         first = self._first if self._seen[0] < FIT_EVENTS else np.zeros_like(self._first)
-        return pack(self._label(), self._store, self._changes.snapshot(self._row), first, self._seen, counts)
+        return pack_snapshot(self._label(), self._store, self._changes.snapshot(self._row), first, self._seen, counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
         row, first = (BYTES, self._changes.snapshot_bytes), (np.dtype(np.float32), self._first.size)
-        dtypes = [(self._store.dtype, 1), row, first, (np.dtype(np.int64), 1), (COUNTS, 1)]
-        self._store, saved, waiting, self._seen, counts = unpack(self._label(), state, *dtypes)
+        dtypes = [(self._store.dtype, 1), row, first, (np.dtype(np.int64), 1), (COUNTS_DTYPE, 1)]
+        self._store, saved, waiting, self._seen, counts = unpack_snapshot(self._label(), state, *dtypes)
         self._changes.restore_snapshot(self._row, saved)
         self._first = waiting.reshape(self._first.shape)
         self.refused = int(counts["refused"][0])
@@ -170,8 +170,8 @@ class _Directions:
                 pair_all(store, FIT_EVENTS)
         else:
             if self._kind == RESIDUALS:
-                write(store["conditioning_quantiser"], store["conditioning"], conditioning)
-            write(store["quantiser"], store["ring"], values)
+                write_vector(store["conditioning_quantiser"], store["conditioning"], conditioning)
+            write_vector(store["quantiser"], store["ring"], values)
             if self._kind == RESIDUALS:
                 pair_newest(store, int(store["ring"]["events"]))
         changes, i = self._changes, self._row
@@ -345,12 +345,12 @@ class FeaturesDetector:
         """The whole state."""
         moved = -1.0 if self.moved is None else float(self.moved)
         counts = np.array([float(self.refused), moved])
-        return pack(f"features{self._features}", self._changes.snapshot(self._row), counts)
+        return pack_snapshot(f"features{self._features}", self._changes.snapshot(self._row), counts)
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot of a detector with the same settings."""
-        dtypes = [(BYTES, self._changes.snapshot_bytes), (COUNTS, 2)]
-        row, counts = unpack(f"features{self._features}", state, *dtypes)
+        dtypes = [(BYTES, self._changes.snapshot_bytes), (COUNTS_DTYPE, 2)]
+        row, counts = unpack_snapshot(f"features{self._features}", state, *dtypes)
         self._changes.restore_snapshot(self._row, row)
         self.refused = int(counts["refused"][0])
         self.moved = int(counts["refused"][1]) if counts["refused"][1] >= 0.0 else None

@@ -30,12 +30,12 @@ from leeboard.detectors.core.algebra import (
     weighted_sum,
 )
 from leeboard.detectors.core.betting import CLIP, STEPS
-from leeboard.detectors.core.jit import Floats, Record, kernel
+from leeboard.detectors.core.jit import Floats, Row, kernel
 from leeboard.detectors.core.ranks import REFERENCE
 from leeboard.detectors.core.special import normal_quantile
 
 from .store import (
-    BLOCK_EVENTS,
+    FROZEN_BLOCK_EVENTS,
     HISTORY,
     LARGEST_CODE,
     LONGEST_WINDOW,
@@ -103,7 +103,7 @@ def discriminant_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtyp
         [
             ("weights", "i2", dimensions),
             ("conditioning", "i2", conditioning_dimensions),  # weights of the conditioning vector
-            ("projections", "i2", HISTORY + BLOCK_EVENTS),  # of older vectors, then of the block
+            ("projections", "i2", HISTORY + FROZEN_BLOCK_EVENTS),  # of older vectors, then of the block
             ("scale", "f8"),  # weights per unit of the direction, after the shift by SUM_SHIFT
             ("compared", "i4"),  # number of projections of older vectors, 0 while there is no direction
             ("block", "i4"),  # number of projections of the block so far
@@ -121,7 +121,7 @@ def discriminant_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtyp
 
 
 @kernel
-def shift_of_window(row: Record, store: Record, kind: int, first: int, last: int, shift: Floats) -> None:
+def shift_of_window(row: Row, store: Row, kind: int, first: int, last: int, shift: Floats) -> None:
     """Write the mean of events `first` to `last` - 1 less that of the law, in codes (n,); RESIDUALS: of residuals."""
     conditioning = row["conditioning_mean"].size
     sums, conditioning_sums = np.zeros(shift.size, np.int32), np.zeros(conditioning, np.int32)
@@ -137,7 +137,7 @@ def shift_of_window(row: Record, store: Record, kind: int, first: int, last: int
 
 
 @kernel
-def solve_discriminant(row: Record, w: int, shift: Floats) -> None:
+def solve_discriminant(row: Row, w: int, shift: Floats) -> None:
     """Replace a shift of the mean (n,) by direction w: covariance^-1 shift, 0 for coordinates that w does not use."""
     used = min(COORDINATES_USED[w], shift.size)
     solve_packed(row["factor"], shift[:used])
@@ -145,7 +145,7 @@ def solve_discriminant(row: Record, w: int, shift: Floats) -> None:
 
 
 @kernel
-def fit_discriminant(row: Record, w: int, store: Record, kind: int, first: int, last: int) -> None:
+def fit_discriminant(row: Row, w: int, store: Row, kind: int, first: int, last: int) -> None:
     """Fit direction w to the window of events `first` to `last` - 1."""
     discriminant = row["discriminants"][w]
     direction = np.zeros(row["mean"].size)
@@ -167,7 +167,7 @@ def fit_discriminant(row: Record, w: int, store: Record, kind: int, first: int, 
 
 
 @kernel
-def project(discriminant: Record, store: Record, kind: int, event: int) -> int:
+def project(discriminant: Row, store: Row, kind: int, event: int) -> int:
     """Projection of an event on a direction, within 16 bits."""
     total = weighted_sum(discriminant["weights"], vector_of(store, kind, event))
     if kind == RESIDUALS:
@@ -176,7 +176,7 @@ def project(discriminant: Record, store: Record, kind: int, event: int) -> int:
 
 
 @kernel
-def refresh_discriminant(row: Record, w: int, store: Record, kind: int, event: int) -> None:
+def refresh_discriminant(row: Row, w: int, store: Row, kind: int, event: int) -> None:
     """Fit direction w to the window of events before `event`, and project the events before the window."""
     discriminant = row["discriminants"][w]
     discriminant["compared"] = 0
@@ -200,7 +200,7 @@ def refresh_discriminant(row: Record, w: int, store: Record, kind: int, event: i
 
 
 @kernel
-def describe_projections(discriminant: Record, n: int) -> None:
+def describe_projections(discriminant: Row, n: int) -> None:
     """Write mean, spread and both stages of the variance inflation of n projections, oldest first."""
     projections = discriminant["projections"]
     total, squares = np.int64(0), np.int64(0)
@@ -213,7 +213,7 @@ def describe_projections(discriminant: Record, n: int) -> None:
     discriminant["centre"] = centre
     discriminant["spread"] = math.sqrt(variance)
     variance_inflation = variance_inflation_of(projections, n, centre, variance)
-    error = math.sqrt(2.0 / (PRIOR_BLOCKS + n // BLOCK_EVENTS))
+    error = math.sqrt(2.0 / (PRIOR_BLOCKS + n // FROZEN_BLOCK_EVENTS))
     recent = 1.0 + discriminant["recent_inflation"]
     discriminant["recent_inflation"] += RECENT_RATE * (max(variance_inflation * (1.0 - error), 1.0) - recent)
     discriminant["variance_inflation"] = max(variance_inflation, recent)
@@ -223,14 +223,14 @@ def describe_projections(discriminant: Record, n: int) -> None:
 @kernel
 def variance_inflation_of(projections: WeightRow, n: int, centre: float, variance: float) -> float:
     """Variance of the means of blocks and of stretches of blocks, relative to independent projections; oldest first."""
-    blocks = n // BLOCK_EVENTS
+    blocks = n // FROZEN_BLOCK_EVENTS
     stretch = np.zeros(STRETCH)  # deviations of the blocks of a stretch
     block_squares, stretch_squares = 0.0, 0.0
     for b in range(blocks):
         total = np.int64(0)
-        for k in range(n - (b + 1) * BLOCK_EVENTS, n - b * BLOCK_EVENTS):
+        for k in range(n - (b + 1) * FROZEN_BLOCK_EVENTS, n - b * FROZEN_BLOCK_EVENTS):
             total += np.int64(projections[k])
-        deviation = np.float64(total) - BLOCK_EVENTS * centre
+        deviation = np.float64(total) - FROZEN_BLOCK_EVENTS * centre
         block_squares += deviation * deviation
         stretch[b % STRETCH] = deviation
         if b >= STRETCH - 1:
@@ -238,7 +238,7 @@ def variance_inflation_of(projections: WeightRow, n: int, centre: float, varianc
             for k in range(STRETCH):
                 stretch_sum += stretch[k]
             stretch_squares += stretch_sum * stretch_sum / STRETCH
-    scale = BLOCK_EVENTS * variance
+    scale = FROZEN_BLOCK_EVENTS * variance
     variance_inflation: float = (PRIOR_BLOCKS + block_squares / scale) / (PRIOR_BLOCKS + blocks)
     if blocks > STRETCH:
         # one standard error below the estimate, since few stretches vary much by chance alone
@@ -249,7 +249,7 @@ def variance_inflation_of(projections: WeightRow, n: int, centre: float, varianc
 
 
 @kernel
-def rank_projection(discriminant: Record, projection: int, v: float) -> float:
+def rank_projection(discriminant: Row, projection: int, v: float) -> float:
     """Randomised rank, in (0, 1), among the projections of older vectors and of the block; then adds it to the block.
 
     `v`: uniform on (0, 1).
@@ -268,7 +268,7 @@ def rank_projection(discriminant: Record, projection: int, v: float) -> float:
 
 
 @kernel
-def recalibrated_rank(discriminant: Record, score: float, v: float) -> float:
+def recalibrated_rank(discriminant: Row, score: float, v: float) -> float:
     """Rank, in (0, 1), of a first score among those of at least LATE_EVENTS ago and PRIOR_SCORES of the normal law.
 
     `v`: uniform on (0, 1). Then the score of LATE_EVENTS ago is added to the reference.
@@ -286,7 +286,7 @@ def recalibrated_rank(discriminant: Record, score: float, v: float) -> float:
 
 
 @kernel
-def has_enough_history(discriminant: Record) -> bool:
+def has_enough_history(discriminant: Row) -> bool:
     """Is the direction compared with enough projections, given their variance inflation, for its evidence to count?"""
     enough: bool = discriminant["compared"] >= min(
         HISTORY_PER_INFLATION * (discriminant["variance_inflation"] - 1.0), MOST_NEEDED
@@ -301,9 +301,7 @@ def clipped(u: float) -> float:
 
 
 @kernel
-def direction_log_e_values(
-    discriminant: Record, projection: int, u: float, v: float, margin: float, logs: Floats
-) -> None:
+def direction_log_e_values(discriminant: Row, projection: int, u: float, v: float, margin: float, logs: Floats) -> None:
     """Write the log e-values (DIRECTION_BETS,) of one event. `u`, `v`: uniform on (0, 1).
 
     `margin` standard errors of the mean of the older projections are subtracted from the score: these are a sample, and

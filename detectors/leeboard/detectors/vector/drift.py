@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from leeboard.detectors.core.betting import claim, play, wealth_dtype
-from leeboard.detectors.core.jit import Floats, Record, kernel
+from leeboard.detectors.core.jit import Floats, Row, kernel
 from leeboard.detectors.core.lifecycle import SHORTEST_RUN, SURCHARGE
 from leeboard.detectors.core.special import uniform
 
@@ -31,7 +31,7 @@ from .direction import (
     solve_discriminant,
 )
 from .fit import fit_dtype, fit_law
-from .store import BLOCK_EVENTS, FIT_EVENTS, LARGEST_CODE, RESIDUALS, ROWS, oldest, seen
+from .store import FIT_EVENTS, FROZEN_BLOCK_EVENTS, LARGEST_CODE, RESIDUALS, ROWS, oldest, seen
 
 #: evidence counts from this event of a baseline on; earlier excursions only temper the bets
 JUDGED_EVENTS = 600
@@ -81,7 +81,7 @@ def direction_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtype[A
 
 
 @kernel
-def open_direction(row: Record, first: int, nats_notice: float, nats_page: float) -> None:
+def open_direction(row: Row, first: int, nats_notice: float, nats_page: float) -> None:
     """Start a baseline at event `first`. `nats_*`: natural logs of the levels, in events, that will be claimed."""
     row["first"] = first
     row["fitted"] = 0
@@ -95,7 +95,7 @@ def open_direction(row: Record, first: int, nats_notice: float, nats_page: float
 
 
 @kernel
-def set_direction_levels(row: Record, nats_notice: float, nats_page: float) -> None:
+def set_direction_levels(row: Row, nats_notice: float, nats_page: float) -> None:
     """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
@@ -103,7 +103,7 @@ def set_direction_levels(row: Record, nats_notice: float, nats_page: float) -> N
 
 
 @kernel
-def fit_if_due(row: Record, store: Record, kind: int) -> None:
+def fit_if_due(row: Row, store: Row, kind: int) -> None:
     """Fit the law to the first FIT_EVENTS of the baseline; later refit it, while no change is open."""
     t = row["events"]
     if row["refit"] == 0:
@@ -115,8 +115,8 @@ def fit_if_due(row: Record, store: Record, kind: int) -> None:
     if t < row["refit"] or row["frozen"] >= 0:
         return
     begin = max(oldest(store, kind), row["first"])
-    if t - begin < ROWS - BLOCK_EVENTS or (begin < row["away"][1] and row["away"][0] < begin + REFIT_EVENTS):
-        row["refit"] = t + BLOCK_EVENTS
+    if t - begin < ROWS - FROZEN_BLOCK_EVENTS or (begin < row["away"][1] and row["away"][0] < begin + REFIT_EVENTS):
+        row["refit"] = t + FROZEN_BLOCK_EVENTS
         return
     fit_law(row, store, kind, begin, begin + REFIT_EVENTS)
     row["fitted"] = begin + REFIT_EVENTS
@@ -126,7 +126,7 @@ def fit_if_due(row: Record, store: Record, kind: int) -> None:
 
 
 @kernel
-def advance_direction(row: Record, store: Record, kind: int, event: np.uint64, salt: np.uint64, logs: Floats) -> None:
+def advance_direction(row: Row, store: Row, kind: int, event: np.uint64, salt: np.uint64, logs: Floats) -> None:
     """Add the newest vector of the store and update the levels.
 
     `event`: hash of the event; `salt`: hash of the signal; `logs`: scratch space of ALL_BETS numbers.
@@ -140,7 +140,7 @@ def advance_direction(row: Record, store: Record, kind: int, event: np.uint64, s
     for w in range(DISCRIMINANTS):
         discriminant = row["discriminants"][w]
         part = logs[w * DIRECTION_BETS : (w + 1) * DIRECTION_BETS]
-        if discriminant["compared"] == 0 or discriminant["block"] == BLOCK_EVENTS:
+        if discriminant["compared"] == 0 or discriminant["block"] == FROZEN_BLOCK_EVENTS:
             refresh_discriminant(row, w, store, kind, t)
         if discriminant["compared"] == 0:
             part[:] = 0.0
@@ -158,7 +158,7 @@ def advance_direction(row: Record, store: Record, kind: int, event: np.uint64, s
 
 
 @kernel
-def refresh_levels(row: Record, t: int, logs: Floats) -> None:
+def refresh_levels(row: Row, t: int, logs: Floats) -> None:
     """Update the bets with event t, whose log e-values are `logs` (ALL_BETS,), and write the levels."""
     wealth = row["wealth"]
     notice, page = play(wealth, logs[:ALL_BETS], WEIGHTS, t)
@@ -179,7 +179,7 @@ def refresh_levels(row: Record, t: int, logs: Floats) -> None:
 
 
 @kernel
-def leading_window(row: Record) -> int:
+def leading_window(row: Row) -> int:
     """Number of the direction of the leading bet; of another one where that direction is not fitted at present."""
     w: int = row["wealth"]["leader"] // DIRECTION_BETS
     if row["discriminants"][w]["compared"] == 0:
@@ -190,14 +190,14 @@ def leading_window(row: Record) -> int:
 
 
 @kernel
-def standardised_projection(discriminant: Record, projection: int) -> float:
+def standardised_projection(discriminant: Row, projection: int) -> float:
     """Projection less the mean of the older ones, in their standard deviations."""
     deviation: float = (projection - discriminant["centre"]) / discriminant["spread"]
     return deviation
 
 
 @kernel
-def in_sample_bias(row: Record, w: int, store: Record, kind: int, event: int, mean: Floats) -> float:
+def in_sample_bias(row: Row, w: int, store: Row, kind: int, event: int, mean: Floats) -> float:
     """In-sample bias, in sd: what an event of window w adds to its own projection because direction w was fitted to it.
 
     Without event y, the direction of a window of n events would be covariance^-1 (n mean - y) / (n - 1). `mean`: shift
@@ -216,7 +216,7 @@ def in_sample_bias(row: Record, w: int, store: Record, kind: int, event: int, me
 
 
 @kernel
-def recent_scores(row: Record, w: int, store: Record, kind: int, scores: Floats) -> None:
+def recent_scores(row: Row, w: int, store: Row, kind: int, scores: Floats) -> None:
     """Write the projections of the newest events on direction w, newest first, in sd, without in-sample bias."""
     discriminant = row["discriminants"][w]
     t = row["events"] - 1
@@ -232,7 +232,7 @@ def recent_scores(row: Record, w: int, store: Record, kind: int, scores: Floats)
 
 
 @kernel
-def locate(row: Record, store: Record, kind: int) -> tuple[int, int, int]:
+def locate(row: Row, store: Row, kind: int) -> tuple[int, int, int]:
     """First changed event as events ago: estimate, earliest, latest.
 
     As `changetime.refine`, with projections on the leading direction for scores.

@@ -7,7 +7,7 @@ from leeboard.detectors.core import ranks
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Z95, Effect
 from leeboard.detectors.core.evidence import Direction, Guarantee
-from leeboard.detectors.core.jit import Arena, Integers, Record, kernel
+from leeboard.detectors.core.jit import Arena, Integers, Row, kernel
 from leeboard.detectors.numeric.effect import numeric_change
 
 from .change import direction_shift
@@ -20,7 +20,7 @@ from .store import index_of, oldest, seen
 LARGEST_SHIFT = 100.0
 
 
-def direction_change(row: Record, store: Record, kind: int) -> ChangeTime:
+def direction_change(row: Row, store: Row, kind: int) -> ChangeTime:
     """When the change began for which a direction has just fired (before it is opened), as events ago."""
     return ChangeTime(*locate(row, store, kind))
 
@@ -38,13 +38,13 @@ def direction_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
     return Effect(0.0, shift, shift, shift - Z95 * error, shift + Z95 * error, direction, before, max(after, 1))
 
 
-def direction_guarantee(row: Record) -> Guarantee:
+def direction_guarantee(row: Row) -> Guarantee:
     """What the level of a direction rests on: directions are learned, so it is never exact."""
     inflated = any(float(discriminant["variance_inflation"]) > 2.0 for discriminant in row["discriminants"])
     return "empirical" if inflated or row["surcharge_notice"] > 0.0 else "approximate"
 
 
-def features_change(row: Record) -> ChangeTime:
+def features_change(row: Row) -> ChangeTime:
     """When the change began for which features have just fired (before it is opened), as events ago."""
     return numeric_change(row["parts"][row["leader"]], int(row["events"]) - 1)
 
@@ -67,13 +67,13 @@ def features_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
     return Effect(*means, shift, shift - Z95 * error, shift + Z95 * error, direction, n_before, n_after)
 
 
-def features_guarantee(row: Record) -> Guarantee:
+def features_guarantee(row: Row) -> Guarantee:
     """What the level of features rests on: each is predicted from its own past."""
     return "empirical" if any(float(part["surcharge_notice"]) > 0.0 for part in row["parts"]) else "approximate"
 
 
 @kernel
-def typical_indices(old: Record, store: Record, kind: int, first: int, indices: Integers) -> int:
+def typical_indices(old: Row, store: Row, kind: int, first: int, indices: Integers) -> int:
     """Write the indices of the events since `first` with the largest projections on the direction of an open change.
 
     The largest comes first. Returns how many were written: `indices.size`, or fewer where the ring holds fewer.

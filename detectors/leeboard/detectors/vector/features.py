@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from leeboard.detectors.core import ranks
-from leeboard.detectors.core.jit import Arena, Floats, Floats32, Record, Salts, kernel
+from leeboard.detectors.core.jit import Arena, Floats, Floats32, Row, Salts, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
     FIRED,
@@ -24,6 +24,7 @@ from leeboard.detectors.core.special import exp_bounded, uniform
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric.dependence import block_variance
 from leeboard.detectors.numeric.kernels import FROZEN_NUMERIC_STATE, NUMERIC_STATE
+from leeboard.detectors.numeric.scaling import DITHER, prepare_number
 
 #: evidence counts from this event on: by then the long-run variance of clustered events is known
 JUDGED_EVENTS = 300
@@ -70,7 +71,7 @@ def frozen_features_dtype(features: int) -> np.dtype[Any]:
 
 
 @kernel
-def open_features(row: Record, nats_notice: float, nats_page: float) -> None:
+def open_features(row: Row, nats_notice: float, nats_page: float) -> None:
     """Start a stream in an empty row. `nats_*`: natural logs of the levels, in events, that will be claimed."""
     row["watcher"] = -1
     row["frozen"] = -1
@@ -85,7 +86,7 @@ def open_features(row: Record, nats_notice: float, nats_page: float) -> None:
 
 
 @kernel
-def set_features_levels(row: Record, nats_notice: float, nats_page: float) -> None:
+def set_features_levels(row: Row, nats_notice: float, nats_page: float) -> None:
     """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     parts = row["parts"]
     more = math.log(np.float64(parts.size))
@@ -94,7 +95,7 @@ def set_features_levels(row: Record, nats_notice: float, nats_page: float) -> No
 
 
 @kernel
-def restart_features(row: Record) -> None:
+def restart_features(row: Row) -> None:
     """Empty the references of all features, which mean something else from now on, and end an open change."""
     row["judged"] = row["events"] + JUDGED_EVENTS
     row["watcher"] = -1
@@ -124,7 +125,7 @@ def log_mean(parts: Arena, page: bool) -> float:
 
 
 @kernel
-def advance_features(row: Record, values: Floats, event: np.uint64, salts: Salts, scratch: Floats) -> None:
+def advance_features(row: Row, values: Floats, event: np.uint64, salts: Salts, scratch: Floats) -> None:
     """Add one event and update the levels.
 
     `values` (features,): transformed and dithered; `event`: hash of the event; `salts` (features,): hashes of the
@@ -151,7 +152,7 @@ def advance_features(row: Record, values: Floats, event: np.uint64, salts: Salts
 
 
 @kernel
-def discard_wealth(part: Record) -> None:
+def discard_wealth(part: Row) -> None:
     """Set the wealth of a feature to zero; its excursions continue, and temper later bets."""
     wealth, records = part["wealth"], part["records"]
     for k in range(wealth["notice"].size):
@@ -171,16 +172,16 @@ def is_finite(features: Floats32) -> bool:
 
 
 @kernel
-def prepare_features(row: Record, features: Floats32, event: np.uint64, salts: Salts, values: Floats) -> None:
+def prepare_features(row: Row, features: Floats32, event: np.uint64, salts: Salts, values: Floats) -> None:
     """Write transformed and dithered features (features,), as `advance_features` takes them."""
     parts = row["parts"]
     for k in range(parts.size):
         x, v = np.float64(features[k]), uniform(event, salts[k], 0)
-        values[k] = numeric.prepare_number(parts[k], x, v, False, numeric.DITHER)
+        values[k] = prepare_number(parts[k], x, v, False, DITHER)
 
 
 @kernel
-def feature_shift(row: Record, watcher: Record, old: Record, k: int) -> tuple[float, float]:
+def feature_shift(row: Row, watcher: Row, old: Row, k: int) -> tuple[float, float]:
     """Shift of the mean of feature k since the open change, in sd before it; and the square of its standard error."""
     before, after = old["parts"][k]["reference"], watcher["parts"][k]["reference"]
     variance = ranks.variance(before)
@@ -192,7 +193,7 @@ def feature_shift(row: Record, watcher: Record, old: Record, k: int) -> tuple[fl
 
 
 @kernel
-def features_shift(row: Record, watcher: Record, old: Record) -> float:
+def features_shift(row: Row, watcher: Row, old: Row) -> float:
     """Root of the sum of squared shifts of all features since the open change, in sd, less their squared errors."""
     total = 0.0
     for k in range(row["parts"].size):
@@ -266,7 +267,7 @@ def expect_features_return(rows: Arena, i: int, frozen: Arena, since: int, floor
 
 
 @kernel
-def features_have_returned(row: Record, old: Record, values: Floats, event: np.uint64, salts: Salts) -> bool:
+def features_have_returned(row: Row, old: Row, values: Floats, event: np.uint64, salts: Salts) -> bool:
     """Add one event to the return test; true when the stream has returned.
 
     It has returned when two consecutive blocks have means close to the old ones, of the leading feature and of all
@@ -307,7 +308,7 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
 
 
 @kernel
-def features_match(watcher: Record, old: Record, since: int) -> bool:
+def features_match(watcher: Row, old: Row, since: int) -> bool:
     """Do the events from `since` on have the means of those before the open change, in five of six features?"""
     matching = 0
     for k in range(watcher["parts"].size):
@@ -352,7 +353,7 @@ def supersede_features(rows: Arena, i: int, frozen: Arena, floor: float, scratch
 
 
 @kernel
-def may_fire(row: Record) -> bool:
+def may_fire(row: Row) -> bool:
     """Does the reference of the leading feature hold enough events from before the change?"""
     return numeric.baseline(row["parts"][row["leader"]]) >= BASELINE_NEEDED
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.algebra import add_products, coarse, factorise, pack_triangle, solve
-from leeboard.detectors.core.jit import Floats, Record, kernel
+from leeboard.detectors.core.jit import Floats, Row, kernel
 
 from .store import CODE_STEPS, RESIDUALS, conditioning_of, vector_of
 
@@ -31,9 +31,7 @@ def fit_dtype(dimensions: int, conditioning_dimensions: int) -> list[tuple[Any, 
 
 
 @kernel
-def add_moments(
-    store: Record, kind: int, first: int, last: int, dimensions: int, products: npt.NDArray[np.int32]
-) -> None:
+def add_moments(store: Row, kind: int, first: int, last: int, dimensions: int, products: npt.NDArray[np.int32]) -> None:
     """Add the products of codes, codes of the conditioning vectors and a 1 to the lower triangle of `products` (n, n).
 
     At most 67^2 x 500 events: far below 2^31.
@@ -61,7 +59,7 @@ def centred(products: npt.NDArray[np.int32], i: int, j: int, events: int) -> flo
 
 
 @kernel
-def fit_law(law: Record, store: Record, kind: int, first: int, last: int) -> None:
+def fit_law(law: Row, store: Row, kind: int, first: int, last: int) -> None:
     """Learn mean, regression and covariance of a kind of vectors from events `first` to `last` - 1."""
     dimensions, conditioning_dimensions = law["mean"].size, law["conditioning_mean"].size
     size = dimensions + 1 + (conditioning_dimensions if kind == RESIDUALS else 0)
@@ -84,7 +82,7 @@ def fit_law(law: Record, store: Record, kind: int, first: int, last: int) -> Non
 
 
 @kernel
-def regress(law: Record, products: npt.NDArray[np.int32], events: int, scatter: Floats) -> None:
+def regress(law: Row, products: npt.NDArray[np.int32], events: int, scatter: Floats) -> None:
     """Ridge regression of the codes on the conditioning vectors; `scatter` becomes that of the residuals."""
     dimensions, conditioning_dimensions = law["mean"].size, law["conditioning_mean"].size
     inner = np.zeros((conditioning_dimensions, conditioning_dimensions))

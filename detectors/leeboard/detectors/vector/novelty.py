@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from leeboard.detectors.core.algebra import Sums
-from leeboard.detectors.core.jit import Floats, Integers, Record, kernel
+from leeboard.detectors.core.jit import Floats, Integers, Row, kernel
 
 from .store import LARGEST_CODE, MOST_DIMENSIONS, index_of, oldest, seen, vector_of
 
@@ -36,7 +36,7 @@ class Novel(NamedTuple):
 
 
 @kernel
-def distances(store: Record, kind: int, first: int, events: Integers, k: int, squares: Sums) -> None:
+def distances(store: Row, kind: int, first: int, events: Integers, k: int, squares: Sums) -> None:
     """Write the squared distances (events,) of events[k] to all `events`, over the coordinates from `first` on."""
     own = vector_of(store, kind, events[k])
     for m in range(events.size):
@@ -49,7 +49,7 @@ def distances(store: Record, kind: int, first: int, events: Integers, k: int, sq
 
 
 @kernel
-def ratios(store: Record, kind: int, first: int, events: Integers, recent: int, found: Floats) -> None:
+def ratios(store: Row, kind: int, first: int, events: Integers, recent: int, found: Floats) -> None:
     """Write the density ratio (events,) of every event: the last `recent` events against the others."""
     n = events.size
     earlier = n - recent
@@ -71,7 +71,7 @@ def ratios(store: Record, kind: int, first: int, events: Integers, recent: int, 
         found[k] = density / ((NEIGHBOURS - recent_neighbours + 0.5) / others_earlier)
 
 
-def novel(store: Record, kind: int, since: int, first: int = 0, most: int = 5) -> Novel | None:
+def novel(store: Row, kind: int, since: int, first: int = 0, most: int = 5) -> Novel | None:
     """Novel vectors among those since event `since`; None where too few are on either side, or none are novel.
 
     Only coordinates from `first` on are compared; at most `most` indices are returned.

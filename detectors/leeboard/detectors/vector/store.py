@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from leeboard.detectors.core.algebra import CodeRow, Sums, sort
-from leeboard.detectors.core.jit import Floats32, Record, kernel
+from leeboard.detectors.core.jit import Floats32, Row, kernel
 from leeboard.detectors.core.special import normal_quantile
 
 #: most coordinates of a vector
@@ -24,10 +24,10 @@ EDGES = 31
 #: steps of a code per standard deviation
 CODE_STEPS = 31.0
 #: most older vectors that a new one is compared with; the longest window in front of these; events of a frozen block
-HISTORY, LONGEST_WINDOW, BLOCK_EVENTS = 1000, 320, 16
+HISTORY, LONGEST_WINDOW, FROZEN_BLOCK_EVENTS = 1000, 320, 16
 #: rows of a ring: HISTORY older vectors and a window of 160 and a block; fewer older ones with a longer window
 ROWS = 1184
-assert ROWS >= HISTORY + 160 + BLOCK_EVENTS
+assert ROWS >= HISTORY + 160 + FROZEN_BLOCK_EVENTS
 #: rows of a chunk, which a checkpoint writes when one of them has changed
 CHUNK_ROWS = 148
 CHUNKS = ROWS // CHUNK_ROWS
@@ -89,7 +89,7 @@ def store_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtype[Any]:
 
 
 @kernel
-def fit_coordinate(quantiser: Record, j: int, values: Floats32) -> None:
+def fit_coordinate(quantiser: Row, j: int, values: Floats32) -> None:
     """Learn the edges of coordinate j from values (n,), which are sorted in place."""
     sort(values)
     n = values.size
@@ -117,7 +117,7 @@ def code(edges: Floats32, value: np.float32) -> np.int8:
 
 
 @kernel
-def next_row(ring: Record, index: int) -> int:
+def next_row(ring: Row, index: int) -> int:
     """Add an event with that index to a ring; returns its row, whose codes are still to be written."""
     slot: int = ring["events"] % ROWS
     ring["indices"][slot] = index
@@ -128,14 +128,14 @@ def next_row(ring: Record, index: int) -> int:
 
 
 @kernel
-def oldest_event(ring: Record) -> int:
+def oldest_event(ring: Row) -> int:
     """Oldest event in a ring."""
     oldest: int = max(ring["events"] - ROWS, 0)
     return oldest
 
 
 @kernel
-def pair_event(store: Record, event: int, index: int) -> None:
+def pair_event(store: Row, event: int, index: int) -> None:
     """Add a vector and its conditioning vector to the pairs, if the latter is still held. `index`: the newest one."""
     conditioning = store["conditioning"]
     partner = np.int64(store["ring"]["partners"][event % ROWS])
@@ -148,21 +148,21 @@ def pair_event(store: Record, event: int, index: int) -> None:
 
 
 @kernel
-def pair_newest(store: Record, index: int) -> None:
+def pair_newest(store: Row, index: int) -> None:
     """Add the newest vector to the pairs, once both quantisers are fitted. `index`: the newest one."""
     if store["quantiser"]["fitted"] != 0 and store["conditioning_quantiser"]["fitted"] != 0:
         pair_event(store, store["ring"]["events"] - 1, index)
 
 
 @kernel
-def pair_all(store: Record, index: int) -> None:
+def pair_all(store: Row, index: int) -> None:
     """Add all vectors of the ring to the pairs, once the second quantiser has been fitted. `index`: the newest one."""
     for event in range(oldest_event(store["ring"]), store["ring"]["events"]):
         pair_event(store, event, index)
 
 
 @kernel
-def seen(store: Record, kind: int) -> int:
+def seen(store: Row, kind: int) -> int:
     """Number of events of a kind so far."""
     events: int
     if kind == VECTORS:
@@ -175,7 +175,7 @@ def seen(store: Record, kind: int) -> int:
 
 
 @kernel
-def oldest(store: Record, kind: int) -> int:
+def oldest(store: Row, kind: int) -> int:
     """Oldest event of a kind that is held."""
     if kind == VECTORS:
         return oldest_event(store["ring"])
@@ -191,7 +191,7 @@ def oldest(store: Record, kind: int) -> int:
 
 
 @kernel
-def vector_of(store: Record, kind: int, event: int) -> CodeRow:
+def vector_of(store: Row, kind: int, event: int) -> CodeRow:
     """Codes of an event; for RESIDUALS those of the vector of the pair."""
     codes: CodeRow
     if kind == VECTORS:
@@ -204,14 +204,14 @@ def vector_of(store: Record, kind: int, event: int) -> CodeRow:
 
 
 @kernel
-def conditioning_of(store: Record, event: int) -> CodeRow:
+def conditioning_of(store: Row, event: int) -> CodeRow:
     """Codes of the conditioning vector of a pair."""
     codes: CodeRow = store["conditioning"]["codes"][store["pairs"][event % ROWS, 1] % ROWS]
     return codes
 
 
 @kernel
-def index_of(store: Record, kind: int, event: int) -> int:
+def index_of(store: Row, kind: int, event: int) -> int:
     """Index of an event."""
     index: int
     if kind == VECTORS:
@@ -224,7 +224,7 @@ def index_of(store: Record, kind: int, event: int) -> int:
 
 
 @kernel
-def first_from(store: Record, kind: int, index: int) -> int:
+def first_from(store: Row, kind: int, index: int) -> int:
     """Oldest event with that index or a later one; the number of events where there is none."""
     event = seen(store, kind)
     begin = oldest(store, kind)
@@ -234,7 +234,7 @@ def first_from(store: Record, kind: int, index: int) -> int:
 
 
 @kernel
-def sum_codes(store: Record, kind: int, first: int, last: int, sums: Sums, conditioning_sums: Sums) -> None:
+def sum_codes(store: Row, kind: int, first: int, last: int, sums: Sums, conditioning_sums: Sums) -> None:
     """Write the sums of the codes of events `first` to `last` - 1; for RESIDUALS also of the conditioning vectors."""
     sums[:] = 0
     conditioning_sums[:] = 0

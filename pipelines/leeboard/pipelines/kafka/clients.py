@@ -87,7 +87,7 @@ def faust_credentials(settings: KafkaSettings) -> Any:
     return SSLCredentials(context) if context is not None else None
 
 
-def explain(error: Exception, settings: KafkaSettings) -> str:
+def explain_failure(error: Exception, settings: KafkaSettings) -> str:
     """What to do about an error of a client that could not start. Must not be called from a running event loop."""
     from kafka.errors import (
         AuthorizationError,

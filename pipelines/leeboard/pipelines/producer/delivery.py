@@ -117,7 +117,7 @@ def size_of(call: ModelCall) -> int:
 _numbers = itertools.count(1)
 
 
-class Delivery:
+class RecordDelivery:
     """Queue, counters and thread of one process.
 
     `most_calls` and `most_bytes` bound what waits and what is in flight, together.

@@ -9,7 +9,7 @@ from leeboard.schemas import ModelCall, Record
 from ..kafka.clients import ClientError
 from ..kafka.settings import KafkaSettings
 from .client import ProducerClient
-from .delivery import CALL_OVERHEAD_BYTES, Delivery, Stats, size_of
+from .delivery import CALL_OVERHEAD_BYTES, RecordDelivery, Stats, size_of
 from .producer import MAX_QUEUED_BYTES, MAX_QUEUED_CALLS
 
 #: it fails after so long without an acknowledgement. A broker that restarts needs 5 to 15 s
@@ -30,7 +30,7 @@ class RecordFeed:
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         _check(settings, topic)
-        self._delivery = Delivery(settings, topic, MAX_QUEUED_CALLS, MAX_QUEUED_BYTES)
+        self._delivery = RecordDelivery(settings, topic, MAX_QUEUED_CALLS, MAX_QUEUED_BYTES)
 
     def send(self, record: Record) -> None:
         """Send a record, once there is room for it. Raises FeedError if the broker acknowledges nothing any more."""

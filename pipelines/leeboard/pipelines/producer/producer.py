@@ -13,7 +13,7 @@ from leeboard.schemas import ModelCall
 
 from ..kafka.settings import KafkaSettings
 from .call import AnyFunction, Call, Fill, observed
-from .delivery import Delivery, Stats, size_of
+from .delivery import RecordDelivery, Stats, size_of
 from .direct import DirectDelivery
 
 #: calls that wait or are in flight: 100 s of 100 calls a second
@@ -113,10 +113,10 @@ class Producer:
 
     def _start(self) -> None:
         """Start with an empty queue; also in a forked child, since queue, lock and thread belong to the parent."""
-        self._delivery: Delivery | DirectDelivery = (
+        self._delivery: RecordDelivery | DirectDelivery = (
             DirectDelivery(self._sink)
             if self._sink is not None
-            else Delivery(self._settings, self._settings.topics.raw[0], self._most_calls, self._most_bytes)
+            else RecordDelivery(self._settings, self._settings.topics.raw[0], self._most_calls, self._most_bytes)
         )
 
     def _close_with_child(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from leeboard.pipelines.watch.engine import Record
+from leeboard.pipelines.watch.engine import EngineRecord
 from leeboard.schemas import ModelCall, Refused, decode, decode_observation
 
 from .fold import SOURCE_HEADER, IncomingRecord
@@ -11,7 +11,7 @@ from .fold import SOURCE_HEADER, IncomingRecord
 MAX_SOURCES = 10_000
 
 
-def decode_measured(record: IncomingRecord) -> Record:
+def decode_measured(record: IncomingRecord) -> EngineRecord:
     """An observation or a control record. Raises Refused.
 
     Observations are MessagePack, whose first byte is never that of a JSON object.

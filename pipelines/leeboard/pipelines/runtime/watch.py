@@ -12,7 +12,7 @@ from operator import itemgetter
 import msgspec
 from leeboard.pipelines.numerics import numerics_tag
 from leeboard.pipelines.topics import TopicSettings
-from leeboard.pipelines.watch.engine import Engine, Record
+from leeboard.pipelines.watch.engine import Engine, EngineRecord
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.snapshot.codec import StateError
 from leeboard.schemas import Alert, Observation, Refused, Reject, Summary, encode, reject
@@ -168,7 +168,7 @@ class WatchFold:
     def apply(self, records: Sequence[IncomingRecord]) -> None:
         """Apply records in order."""
         assert self.next is not None
-        batch: list[Record] = []
+        batch: list[EngineRecord] = []
         offsets: list[int] = []
         for record in records:
             if record.offset < self.next:
@@ -243,7 +243,7 @@ class WatchFold:
         self._counted = counts
         return since
 
-    def _decode(self, record: IncomingRecord) -> Record | None:
+    def _decode(self, record: IncomingRecord) -> EngineRecord | None:
         """The record for the engine; None if it is a repeat or a dead letter."""
         if self._watermarks.repeats(record):
             self._repeated += 1
@@ -262,7 +262,7 @@ class WatchFold:
             self.newest_time = max(self.newest_time, decoded.time)
         return decoded
 
-    def _step(self, batch: list[Record], offsets: list[int]) -> None:
+    def _step(self, batch: list[EngineRecord], offsets: list[int]) -> None:
         if not batch:
             return
         try:

@@ -130,8 +130,8 @@ def _support() -> list[App]:
     return [chat, classifier]
 
 
-def _documents() -> list[App]:
-    contracts = App(
+def _contracts() -> App:
+    return App(
         app="contracts",
         route="document-qa",
         calls_a_day=0.11,
@@ -159,7 +159,10 @@ def _documents() -> list[App]:
         score=("grounded", 0.3, 0.86, 0.1),
         error_rate=0.006,
     )
-    invoices = App(
+
+
+def _invoices() -> App:
+    return App(
         app="finance",
         route="invoice-extraction",
         calls_a_day=0.07,
@@ -194,7 +197,6 @@ def _documents() -> list[App]:
         tool_rate=0.35,
         error_rate=0.005,
     )
-    return [contracts, invoices]
 
 
 def _work() -> list[App]:
@@ -288,5 +290,5 @@ def _quiet() -> list[App]:
 
 def fleet(calls_a_day: float) -> tuple[App, ...]:
     """Eight applications with `calls_a_day` calls in all; the busiest has eleven times the traffic of the quietest."""
-    shares = [*_support(), *_documents(), *_work(), *_quiet()]
+    shares = [*_support(), _contracts(), _invoices(), *_work(), *_quiet()]
     return tuple(replace(app, calls_a_day=app.calls_a_day * calls_a_day) for app in shares)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from leeboard.detectors import hash64
-from leeboard.detectors.numeric.kernels import DITHER
+from leeboard.detectors.numeric.scaling import DITHER
 from leeboard.pipelines.signals import (
     BINARY,
     CATEGORICAL,

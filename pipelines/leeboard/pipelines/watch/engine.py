@@ -56,7 +56,7 @@ MS_A_DAY = 86_400_000
 #: beyond any call number and time
 NEVER = 2**62
 
-Record: TypeAlias = Observation | Score | Deploy | Accept | Confirm | Mute
+EngineRecord: TypeAlias = Observation | Score | Deploy | Accept | Confirm | Mute
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Engine:
         self._idle_ms = round(settings.watch.idle_days * MS_A_DAY)
         self._summary_ms = round(settings.watch.summary_minutes * 60_000)
 
-    def step(self, records: Sequence[Record], positions: Sequence[int]) -> list[Output]:
+    def step(self, records: Sequence[EngineRecord], positions: Sequence[int]) -> list[Output]:
         """Take records in log order; alerts, summaries and refused controls in the order of their causes.
 
         `positions` rise and say where each record is in its log. A scope that was restored takes no record up to the

@@ -9,18 +9,20 @@ import math
 
 import numpy as np
 from leeboard.detectors.core.budget import notice_nats
-from leeboard.detectors.core.jit import Record, kernel
+from leeboard.detectors.core.jit import Row, kernel
 from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.core.special import uniform
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric import season
+from leeboard.detectors.numeric.scaling import prepare_number
 from leeboard.detectors.share import kernels as share
+from leeboard.detectors.share.categories import step_categories
 from leeboard.pipelines.signals import MAX_SCORES
+from leeboard.pipelines.units import DAY_MS
 
 from .state.channels import signal_nats
 from .state.layout import (
     CHUNK,
-    DAY_MS,
     EPOCH_MINUTE,
     FIXED_CATEGORICAL,
     FIXED_NUMERIC,
@@ -39,7 +41,7 @@ from .texts.kernel import watch_texts
 
 
 @kernel
-def tick(scope: Record, scope_time: int, notices_per_week: float) -> None:
+def tick(scope: Row, scope_time: int, notices_per_week: float) -> None:
     """Count one call of the scope and renew its notice level where that is due."""
     if scope["calls"] == 0:
         scope["first"] = scope_time
@@ -79,7 +81,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
         nats = signal_nats(scope, channel, weight, columns.channel_weights[channel], row["events"] == 0)
         numeric.set_levels(row, scope["notice_nats"] + nats, columns.page_nats + nats)
         salt = columns.numeric_salts[s] if s < FIXED_NUMERIC else batch.salts[e, s - FIXED_NUMERIC]
-        y = numeric.prepare_number(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
+        y = prepare_number(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
         r = state.regression_rows[slot, s]
         if r >= 0:
             hold = row["frozen"] >= 0
@@ -134,7 +136,7 @@ def watch_labels(state: State, batch: Batch, columns: Columns, e: int, scratch: 
             salt = batch.salts[e, MAX_SCORES + s - FIXED_CATEGORICAL]
         u, notice, page = uniform(event, salt, 0), scope["notice_nats"], columns.page_nats
         args = (rows, places[s], frozen, shown[s], events[s], u, notice, page, nats, scratch.bets)
-        codes |= share.step_categories(*args)
+        codes |= step_categories(*args)
         events[s] += 1
     return codes
 

@@ -8,11 +8,11 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from leeboard.pipelines.cli.common import fail
-from leeboard.pipelines.kafka.clients import ClientError, explain, python_client
+from leeboard.pipelines.kafka.clients import ClientError, explain_failure, python_client
 from leeboard.pipelines.kafka.operate.reading import TopicUnreadable, consumer_of
 from leeboard.pipelines.kafka.settings import KafkaSettings
 
-# what kafka-python logs on the way is said again, better, by `explain`
+# what kafka-python logs on the way is said again, better, by `explain_failure`
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
@@ -24,7 +24,7 @@ def explained(settings: KafkaSettings) -> Iterator[None]:
     except TopicUnreadable as error:
         fail(str(error))
     except (KafkaError, ClientError) as error:
-        fail(explain(error, settings))
+        fail(explain_failure(error, settings))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 from kafka import TopicPartition
 from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.runtime.incoming import Watermarks, decode_measured
-from leeboard.pipelines.watch.engine import Record
+from leeboard.pipelines.watch.engine import EngineRecord
 from leeboard.schemas import Refused, Reject, reject
 
 from .reading import partitions_of, read_span
@@ -44,7 +44,7 @@ class CallsReader:
         """Records in all spans."""
         return sum(span.end - span.first for span in self.spans)
 
-    def read(self, span: Span, progress: Callable[[int], None]) -> Iterator[Record | Reject]:
+    def read(self, span: Span, progress: Callable[[int], None]) -> Iterator[EngineRecord | Reject]:
         """The records of a span in order, without repeats; `progress` is called with the number of records read."""
         tp = TopicPartition(self._topic, span.partition)
         watermarks = Watermarks()
@@ -53,7 +53,7 @@ class CallsReader:
             if not watermarks.repeats(record):
                 yield self._read(span.partition, record)
 
-    def _read(self, partition: int, record: Any) -> Record | Reject:
+    def _read(self, partition: int, record: Any) -> EngineRecord | Reject:
         try:
             return decode_measured(record)
         except Refused as refused:

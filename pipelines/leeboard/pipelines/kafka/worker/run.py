@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.clients import ClientError, explain
+from leeboard.pipelines.kafka.clients import ClientError, explain_failure
 from leeboard.pipelines.measure.settings import EmbedderError
 from leeboard.pipelines.runtime.exits import EXIT_REASONS, USAGE_EXIT
 from leeboard.pipelines.runtime.gc_tuning import collect_rarely
@@ -74,7 +74,7 @@ def run_stage(config: Config, stage: StageName, warm_from_ms: int | None = None)
         topic_ids = source_topic_ids(config, stage)
         worker = StageWorker(config, stage, topic_ids, warm_from_ms)
     except (KafkaError, ClientError) as error:
-        raise Refusal(explain(error, config.kafka)) from None
+        raise Refusal(explain_failure(error, config.kafka)) from None
     except EmbedderError as error:
         raise Refusal(str(error)) from None
     log.info("stage %s of %s", stage, config.kafka.app_id)

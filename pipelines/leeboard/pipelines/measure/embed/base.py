@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Vectors = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float32]
 
 
 class Embedder(Protocol):
@@ -15,5 +15,5 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """Which embedder it is: vectors of different ones cannot be compared."""
 
-    def encode(self, texts: list[str]) -> Vectors:
+    def encode(self, texts: list[str]) -> Embeddings:
         """Vectors of unit length, (n, d), of n texts; 0 where a text has none. Raises EmbedderError."""

@@ -4,17 +4,16 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.core.jit import kernel
+from leeboard.detectors.core.jit import Floats32, kernel
 
 from ..text.characters import Characters, characters
 from ..text.reader import code_points
 from ..vectors import normalise
-from .base import Vectors
+from .base import Embeddings
 from .table import Table, read_table
 from .wordpiece import Ids, Vocabulary, folded, pieces, vocabulary_of
 
-Rows = npt.NDArray[np.int8]
-Floats32 = npt.NDArray[np.float32]
+TableRows = npt.NDArray[np.int8]
 
 
 class StaticEmbedder:
@@ -31,7 +30,7 @@ class StaticEmbedder:
         self._ids = np.zeros(0, np.int32)
         self.fingerprint = f"static-{table.fingerprint}"
 
-    def encode(self, texts: list[str]) -> Vectors:
+    def encode(self, texts: list[str]) -> Embeddings:
         """Vectors of unit length, (n, d); 0 for a text without any item."""
         vectors = np.zeros((len(texts), self._table.rows.shape[1]), np.float32)
         for text, vector in zip(texts, vectors, strict=True):
@@ -70,7 +69,7 @@ def embed(
     codes: npt.NDArray[np.uint32],
     chars: Characters,
     vocabulary: Vocabulary,
-    rows: Rows,
+    rows: TableRows,
     scales: Floats32,
     word: npt.NDArray[np.uint32],
     ids: Ids,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from leeboard.schemas import MAX_DIMENSIONS
 
 from ..settings import EmbedderError, EmbedderSettings
-from .base import Vectors
+from .base import Embeddings
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Model(Protocol):
 
     def encode(
         self, inputs: list[str], *, batch_size: int, show_progress_bar: bool, normalize_embeddings: bool
-    ) -> Vectors:
+    ) -> Embeddings:
         """Vectors (n, d) of n texts."""
 
 
@@ -36,7 +36,7 @@ class _Request:
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
         self.done = threading.Event()
-        self.vectors: Vectors | None = None
+        self.vectors: Embeddings | None = None
         self.error = ""
 
 
@@ -66,7 +66,7 @@ class TransformerEmbedder:
         self._fails = False
         threading.Thread(target=self._run, name="leeboard-embedder", daemon=True).start()
 
-    def encode(self, texts: list[str]) -> Vectors:
+    def encode(self, texts: list[str]) -> Embeddings:
         """Vectors of unit length, (n, d). Raises EmbedderError where the model fails or is late."""
         keys = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
         known = {key: self._cache[key] for key in keys if key in self._cache}
@@ -80,7 +80,7 @@ class TransformerEmbedder:
             self._cache.popitem(last=False)
         return np.stack([known[key] for key in keys])
 
-    def _ask(self, texts: list[str]) -> Vectors:
+    def _ask(self, texts: list[str]) -> Embeddings:
         """Have the thread embed texts; what goes wrong is logged when it begins, and when it ends."""
         request = _Request(texts)
         if self._last is not None and not self._last.done.is_set():
@@ -113,7 +113,7 @@ class TransformerEmbedder:
                 request.error = f"the model raised {type(raised).__name__}"
             request.done.set()
 
-    def _embedded(self, texts: list[str]) -> Vectors:
+    def _embedded(self, texts: list[str]) -> Embeddings:
         found = self._model.encode(texts, batch_size=MODEL_BATCH, show_progress_bar=False, normalize_embeddings=True)
         vectors = np.asarray(found, np.float32)
         if vectors.ndim != 2 or len(vectors) != len(texts) or not 1 <= vectors.shape[1] <= MAX_DIMENSIONS:

@@ -91,7 +91,7 @@ def read_item(codes: Codes, at: int, counts: Counts) -> int:
 
 
 @kernel
-def read_table(codes: Codes, kinds: Kinds, at: int, counts: Counts) -> int:
+def read_marks(codes: Codes, kinds: Kinds, at: int, counts: Counts) -> int:
     """A line of a table: the length of its first mark, or of the whole line where it is a rule."""
     end, dashes = at, 0
     while end < len(codes) and kinds[end] & BREAK == 0:
@@ -132,7 +132,7 @@ def read_line_start(codes: Codes, kinds: Kinds, at: int, counts: Counts, hashes:
         counts[_QUOTE] += 1
         length = 1
     elif code == PIPE:
-        length = read_table(codes, kinds, at, counts)
+        length = read_marks(codes, kinds, at, counts)
     else:
         length = read_item(codes, at, counts)
     if length > 0:

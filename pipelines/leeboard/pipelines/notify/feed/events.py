@@ -7,7 +7,7 @@ from leeboard.pipelines.notify.delivery.queue import Delivery
 from msgspec import Struct
 
 
-class Instant(Struct, frozen=True):
+class FeedInstant(Struct, frozen=True):
     """Now, by both clocks: the monotonic one for intervals, the wall clock for what others read."""
 
     monotonic_s: float

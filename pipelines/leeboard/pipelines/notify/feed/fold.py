@@ -30,6 +30,7 @@ from .events import (
     DeadLetterWritten,
     DeliveriesEnded,
     FeedEvent,
+    FeedInstant,
     FeedPartition,
     FeedRecord,
     GroupView,
@@ -37,7 +38,6 @@ from .events import (
     HistoryBatch,
     HistoryFailed,
     HistoryRead,
-    Instant,
     OffsetsCommitted,
     Polled,
     QueuesCleared,
@@ -74,7 +74,7 @@ class _Restart(Struct):
 class FeedFold:
     """See above. `may_send` may be asked by other threads; everything else belongs to one."""
 
-    def __init__(self, settings: FeedSettings, now: Instant) -> None:
+    def __init__(self, settings: FeedSettings, now: FeedInstant) -> None:
         self._settings = settings
         self.streams = settings.streams()
         self._router = Router(settings.notify)
@@ -115,7 +115,7 @@ class FeedFold:
         """May an attempt begin? Not if the process was frozen, or if another one may have its partitions."""
         return self._following == newest_version and now_s < self._alive_until_s
 
-    def step(self, event: FeedEvent, now: Instant) -> list[do.Instruction]:
+    def step(self, event: FeedEvent, now: FeedInstant) -> list[do.Instruction]:
         """Apply an event; what has to be done, in this order."""
         self._now = now
         match event:

@@ -27,7 +27,7 @@ from leeboard.schemas import Reject, encode
 from msgspec.structs import replace
 
 from .heartbeat import HeartbeatReader
-from .history import History
+from .history import RecordHistory
 from .membership import Membership
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class KafkaFeedBroker:
             clients.callback(self._consumer.close, autocommit=False, timeout_ms=LEAVE_MS)
             self._producer = KafkaProducer(**python_client(kafka), acks="all", max_block_ms=REQUEST_MS)
             clients.callback(self._producer.close, timeout=LEAVE_MS / 1000)
-            self._history = History(clients.enter_context(consumer_of(kafka)), kafka.topics.pages, accept_days)
+            self._history = RecordHistory(clients.enter_context(consumer_of(kafka)), kafka.topics.pages, accept_days)
             self._heartbeat = HeartbeatReader(clients.enter_context(consumer_of(kafka)), kafka.topics.summaries)
             self._clients = clients.pop_all()
         self._membership = Membership()

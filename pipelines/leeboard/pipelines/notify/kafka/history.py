@@ -12,7 +12,7 @@ _DAY_MS = 86_400_000
 FIRST_NOTICES_MS = _DAY_MS
 
 
-class History:
+class RecordHistory:
     """The records before an offset, with a client of its own."""
 
     def __init__(self, consumer: Any, pages_topic: str, accept_days: float) -> None:

@@ -16,12 +16,12 @@ from leeboard.pipelines.notify.feed.events import (
     DeadLetterWritten,
     DeliveriesEnded,
     FeedEvent,
+    FeedInstant,
     FeedPartition,
     Heartbeat,
     HistoryBatch,
     HistoryFailed,
     HistoryRead,
-    Instant,
     OffsetsCommitted,
     Polled,
     QueuesCleared,
@@ -117,7 +117,7 @@ class FeedLoop:
         broker: FeedBroker,
         deliveries: Deliveries,
         metrics: NotifyMetrics,
-        clock: Callable[[], Instant],
+        clock: Callable[[], FeedInstant],
     ) -> None:
         self._fold = fold
         self._broker = broker

@@ -26,7 +26,7 @@ from leeboard.pipelines.watch.state.layout import Batch
 from leeboard.pipelines.watch.state.scope import Scope
 from leeboard.schemas import GROUPS, NUMBERS, SIGNED, Observation, Score
 
-from .texts import TextEncoder
+from .texts import TextEncoder, Work
 
 INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")
 #: amounts are not negative
@@ -40,7 +40,6 @@ assert MAX_BATCH < LOOK_AHEAD_CALLS
 assert MAX_BATCH <= MAX_AHEAD
 #: evaluator of a score that came inside its call
 INLINE = "call"
-Work = Callable[[], None]
 
 
 @dataclass(slots=True)

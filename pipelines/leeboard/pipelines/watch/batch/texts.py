@@ -59,7 +59,7 @@ _DUE = frozenset((PARTS_CALL, FIT_EVENTS))
 Work = Callable[[], None]
 
 
-class Call(Protocol):
+class BatchEntry(Protocol):
     """An entry of a batch, as far as texts are concerned."""
 
     scope: Scope
@@ -94,7 +94,7 @@ class TextEncoder:
             np.array([side.scale if side is not None else 0.0 for side in inputs], np.float32),
         )
 
-    def follow(self, entries: Sequence[Call], batch: Batch) -> Iterator[tuple[int, Work]]:
+    def follow(self, entries: Sequence[BatchEntry], batch: Batch) -> Iterator[tuple[int, Work]]:
         """The work before entries; clears in the batch what cannot be compared with the baselines."""
         texts = batch.texts
         counts: dict[int, tuple[int, int]] = {}

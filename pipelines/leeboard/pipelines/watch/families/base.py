@@ -16,7 +16,7 @@ from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
-from leeboard.detectors.core.jit import Arena, Record
+from leeboard.detectors.core.jit import Arena, Row
 from leeboard.pipelines.signals import Kind, Signal
 from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.history import enlarged
@@ -93,11 +93,11 @@ class Family(ABC):
         for name, empty in self._tables.items():
             getattr(self, name)[slot] = empty
 
-    def record(self, slot: int, key: DetectorKey) -> Record:
+    def record(self, slot: int, key: DetectorKey) -> Row:
         """The state of a detector."""
         return self.changes(key.column).record(self.row(slot, key))
 
-    def frozen(self, slot: int, key: DetectorKey) -> Record:
+    def frozen(self, slot: int, key: DetectorKey) -> Row:
         """The frozen reference of the open change of a detector."""
         return self.changes(key.column).frozen.array[self.record(slot, key)["frozen"]]
 
@@ -156,11 +156,11 @@ class Family(ABC):
 
     # evidence
 
-    def nats(self, scope: Record, slot: int, key: DetectorKey) -> float:
+    def nats(self, scope: Row, slot: int, key: DetectorKey) -> float:
         """How much higher than the scope's level a detector must reach (see `channels.signal_nats`)."""
         return float(scope["channel_nats"][self._channels[key.column]]) - math.log(self._weights[key.column])
 
-    def level_nats(self, scope: Record, slot: int, key: DetectorKey) -> float:
+    def level_nats(self, scope: Row, slot: int, key: DetectorKey) -> float:
         """Log of the level of a detector now, in calls of the scope."""
         record = self.record(slot, key)
         nats = self.nats(scope, slot, key)
@@ -168,7 +168,7 @@ class Family(ABC):
             return float(record["peak_page"]) - nats - lifecycle.WATCHER_NATS
         return float(record["log_notice"]) - nats
 
-    def expect_milestone(self, scope: Record, slot: int, key: DetectorKey, level_nats: float) -> None:
+    def expect_milestone(self, scope: Row, slot: int, key: DetectorKey, level_nats: float) -> None:
         """Ask the kernel to stop when the evidence of an open change reaches this level, in calls of the scope."""
         milestone = level_nats + self.nats(scope, slot, key) + lifecycle.WATCHER_NATS
         self.record(slot, key)["milestone"] = milestone

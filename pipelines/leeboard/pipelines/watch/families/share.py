@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import numpy as np
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 from leeboard.detectors.share import kernels
 from leeboard.detectors.share.changes import ShareChanges
 from leeboard.pipelines.signals import CATEGORICAL_COLUMNS, Kind, Signal
@@ -158,7 +158,7 @@ class CategoricalFamily(ShareFamily):
         """What a signal has shown so far counts no more than one event (see `kernels.restart_share`)."""
         self.events[slot, column] = min(int(self.events[slot, column]), 1)
 
-    def nats(self, scope: Record, slot: int, key: DetectorKey) -> float:
+    def nats(self, scope: Row, slot: int, key: DetectorKey) -> float:
         """How much higher than the scope's level a detector must reach: each category has an equal part."""
         return super().nats(scope, slot, key) + math.log(int((self.rows[slot, key.column] >= 0).sum()))
 
@@ -194,6 +194,6 @@ class CategoricalFamily(ShareFamily):
         assert self.record(slot, key)["events"] in (0, self.events[slot, key.column])
 
 
-def _recent_share(record: Record) -> float:
+def _recent_share(record: Row) -> float:
     hits, events = kernels.hits_since(record, 0)
     return hits / events if events else 0.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 from leeboard.detectors.vector.effect import typical_indices
 from leeboard.detectors.vector.novelty import novel
 from leeboard.detectors.vector.store import CONDITIONING, first_from
@@ -75,7 +75,7 @@ def open_columns(bank: TextBank, scope: Scope, incident: Incident) -> list[int]:
     return [column for column in sorted(columns) if bank.is_open(scope.slot, column)]
 
 
-def _frozen(bank: TextBank, slot: int, column: int) -> Record:
+def _frozen(bank: TextBank, slot: int, column: int) -> Row:
     """The frozen reference of the open change of a direction."""
     record = bank.directions.record(bank.row(slot, column))
     return bank.directions.frozen.array[record["frozen"]]
@@ -87,7 +87,7 @@ def _new_share(bank: TextBank, slot: int) -> float | None:
     return rounded(new.share) if new is not None else None
 
 
-def _shift(name: Literal["input", "output"], side: Record, new_share: float | None) -> TextShift:
+def _shift(name: Literal["input", "output"], side: Row, new_share: float | None) -> TextShift:
     moves = [
         TextMove(
             kind="feature",

@@ -102,7 +102,7 @@ def _hash(*values: object) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(values), digest_size=8).digest()
 
 
-class Columns:
+class StoredColumns:
     """Where the columns of a stored scope are here. `scores`: by kind, its own signals and their stored columns."""
 
     def __init__(

@@ -32,7 +32,7 @@ from .catalogue import Catalogue, make_catalogue
 from .text_codec import text_parts
 
 #: level of compression: half the size at 1 ms a scope; higher levels gain 2 %
-LEVEL = 1
+COMPRESSION_LEVEL = 1
 #: version of the parts; the first one, of before the first release, held signals by their columns and is not read
 VERSION = 2
 #: fields of the kernel's record of a scope that are written as they are; the others hold a number for every channel
@@ -78,7 +78,7 @@ class DetectorPart(Struct, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredParts:
     """A state as it was read, in the newest format; `parts` holds the arrays that are read where they are needed."""
 
     catalogue: Catalogue
@@ -108,11 +108,11 @@ class Writer:
         for name, rows, chunks, size in rings(bank):
             for k in _touched(after_call, calls, size, chunks.shape[1]):
                 chunk = rows.array[chunks[slot, k]].tobytes()
-                parts[f"{name}.{k}"] = zlib.compress(chunk, LEVEL) if name == "ring" else chunk
-        return parts | text_parts(bank.text.bank, slot, after_call, LEVEL)
+                parts[f"{name}.{k}"] = zlib.compress(chunk, COMPRESSION_LEVEL) if name == "ring" else chunk
+        return parts | text_parts(bank.text.bank, slot, after_call, COMPRESSION_LEVEL)
 
 
-def read(parts: Mapping[str, bytes]) -> Stored:
+def read(parts: Mapping[str, bytes]) -> StoredParts:
     """A state in the newest format. Raises StateError where the parts are none, or of a version that is not read."""
     try:
         scope = zlib.decompress(parts["scope"])
@@ -132,8 +132,8 @@ def rings(bank: Bank) -> list[tuple[str, Rows, Any, int]]:
     return [("ring", history.ring, history.ring_chunks, CHUNK), ("ids", history.ids, history.id_chunks, ID_CHUNK)]
 
 
-def _read(scope: bytes, parts: Mapping[str, bytes]) -> Stored:
-    return Stored(
+def _read(scope: bytes, parts: Mapping[str, bytes]) -> StoredParts:
+    return StoredParts(
         msgspec.msgpack.decode(zlib.decompress(parts["signals"]), type=Catalogue),
         msgspec.msgpack.decode(scope, type=ScopePart),
         msgspec.msgpack.decode(zlib.decompress(parts["detectors"]), type=list[DetectorPart]),
@@ -142,11 +142,11 @@ def _read(scope: bytes, parts: Mapping[str, bytes]) -> Stored:
 
 
 #: version -> what reads it; besides the newest one the version before it, as soon as there is one that was released
-READERS: dict[int, Callable[[bytes, Mapping[str, bytes]], Stored]] = {VERSION: _read}
+READERS: dict[int, Callable[[bytes, Mapping[str, bytes]], StoredParts]] = {VERSION: _read}
 
 
 def _pack(part: object) -> bytes:
-    return zlib.compress(msgspec.msgpack.encode(part), LEVEL)
+    return zlib.compress(msgspec.msgpack.encode(part), COMPRESSION_LEVEL)
 
 
 def _touched(after_call: int, calls: int, size: int, chunks: int) -> list[int]:

@@ -22,8 +22,8 @@ from leeboard.pipelines.watch.state.scope import Incident, Scope
 from leeboard.pipelines.watch.texts.signals import CONTENT, STYLE_COLUMN
 from msgspec.structs import replace
 
-from .catalogue import Catalogue, Columns
-from .codec import FIELDS, LEVEL, DetectorPart, StateError, Stored, read, rings
+from .catalogue import Catalogue, StoredColumns
+from .codec import COMPRESSION_LEVEL, FIELDS, DetectorPart, StateError, StoredParts, read, rings
 from .text_codec import put_texts
 
 #: channel budgets that differ by less are those of the same signals, added up in another order
@@ -66,7 +66,7 @@ def restore(bank: Bank, parts: dict[str, bytes], here: Catalogue) -> Restored:
         raise StateError(f"{scope.key}: a part is missing or has the wrong size: {error}") from None
 
 
-def _put(bank: Bank, stored: Stored) -> None:
+def _put(bank: Bank, stored: StoredParts) -> None:
     """Make the arrays of a scope what they were."""
     part, slot = stored.scope, stored.scope.scope.slot
     record = bank.scopes.array[slot]
@@ -117,11 +117,11 @@ def _put_detector(bank: Bank, slot: int, part: DetectorPart) -> None:
     family.changes(part.key.column).load(family.row(slot, part.key), Dump(part.row, part.watcher, part.frozen))
 
 
-def _take_over(bank: Bank, stored: Stored, here: Catalogue) -> Restored:
+def _take_over(bank: Bank, stored: StoredParts, here: Catalogue) -> Restored:
     """Put the state of a scope where this build has its signals."""
     scope, slot = stored.scope.scope, stored.scope.scope.slot
     scores: dict[Kind, dict[str, int]] = {"numeric": scope.scores, "categorical": scope.categorical_scores}
-    columns = Columns(stored.catalogue, here, scores, bank.signals)
+    columns = StoredColumns(stored.catalogue, here, scores, bank.signals)
     moved, dropped = _moved(bank, stored, columns)
     lost = _move_keys(scope, columns)
     scope.scores, scope.categorical_scores = columns.scores["numeric"], columns.scores["categorical"]
@@ -137,7 +137,7 @@ def _take_over(bank: Bank, stored: Stored, here: Catalogue) -> Restored:
     return Restored(scope, dropped, columns.new, lost_shifts=lost, same=False)
 
 
-def _moved(bank: Bank, stored: Stored, columns: Columns) -> tuple[Stored, int]:
+def _moved(bank: Bank, stored: StoredParts, columns: StoredColumns) -> tuple[StoredParts, int]:
     """The arrays of a state with the columns of this build, and how many signals have lost theirs."""
     part = stored.scope
     binary = [(0, -1)] * bank.binary.events.shape[1]
@@ -160,13 +160,13 @@ def _moved(bank: Bank, stored: Stored, columns: Columns) -> tuple[Stored, int]:
     parts = {
         name: _moved_ring(data, columns) if name.startswith("ring.") else data for name, data in stored.parts.items()
     }
-    moved = Stored(
+    moved = StoredParts(
         stored.catalogue, replace(part, binary=binary, categorical=categorical, river=river), detectors, parts
     )
     return moved, len(lost) + len(part.river) - len(river)
 
 
-def _moved_ring(chunk: bytes, columns: Columns) -> bytes:
+def _moved_ring(chunk: bytes, columns: StoredColumns) -> bytes:
     """A chunk of the ring of recent calls with the numeric signals of this build."""
     old, new = columns.fixed["numeric"]
     rows = np.frombuffer(zlib.decompress(chunk), ring_row(old))
@@ -177,10 +177,10 @@ def _moved_ring(chunk: bytes, columns: Columns) -> bytes:
     for was, now in enumerate(columns.of["numeric"][:old]):
         if now >= 0:
             moved["scores"][:, now] = rows["scores"][:, was]
-    return zlib.compress(moved.tobytes(), LEVEL)
+    return zlib.compress(moved.tobytes(), COMPRESSION_LEVEL)
 
 
-def _move_keys(scope: Scope, columns: Columns) -> bool:
+def _move_keys(scope: Scope, columns: StoredColumns) -> bool:
     """Give detectors their keys of here, and forget those that are dropped; did the open incident lose a shift?"""
     scope.names = {key: name for old, name in scope.names.items() if (key := columns.key(old)) is not None}
     scope.retained = {key: since for old, since in scope.retained.items() if (key := columns.key(old)) is not None}
@@ -189,7 +189,7 @@ def _move_keys(scope: Scope, columns: Columns) -> bool:
     return scope.incident is not None and _move_shifts(scope.incident, columns)
 
 
-def _move_shifts(incident: Incident, columns: Columns) -> bool:
+def _move_shifts(incident: Incident, columns: StoredColumns) -> bool:
     moved = [(shift, columns.key(shift.key)) for shift in incident.shifts]
     incident.shifts = [replace(shift, key=key) for shift, key in moved if key is not None]
     return len(incident.shifts) < len(moved)

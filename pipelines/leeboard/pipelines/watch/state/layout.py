@@ -31,7 +31,6 @@ CHUNK = 250
 CATEGORIES = 16
 #: days of calls that the notice level of a busy scope counts
 WEEK_DAYS = 7
-DAY_MS = 86_400_000
 #: calls before the notice level is computed again, as a share of the calls so far
 RECOUNT = 0.1
 #: a recent call's normal score as one byte: score x SCORE_STEPS, NOT_MEASURED where there is none

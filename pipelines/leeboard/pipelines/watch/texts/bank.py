@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from leeboard.detectors.core.arenas import Rows
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 from leeboard.detectors.vector.changes import DirectionChanges, FeatureChanges, Vectors
 from leeboard.detectors.vector.store import CONDITIONING, VECTORS
 
@@ -134,15 +134,15 @@ class TextBank:
         """Row number of a detector, -1 where there is none."""
         return int(self.table[slot, 2 + column])
 
-    def store(self, slot: int) -> Record:
+    def store(self, slot: int) -> Row:
         """The rings of a scope."""
         return self.stores.array[self.table[slot, 1]]
 
-    def text(self, slot: int) -> Record:
+    def text(self, slot: int) -> Row:
         """What is counted of a scope's texts."""
         return self.texts.array[self.table[slot, 0]]
 
-    def side(self, slot: int, column: int) -> Record:
+    def side(self, slot: int, column: int) -> Row:
         """What is counted of the side that a column looks at."""
         return self.text(slot)["outputs" if column in OUTPUTS else "inputs"]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from leeboard.detectors.core.algebra import Bytes
-from leeboard.detectors.core.jit import Floats32, Record, kernel
+from leeboard.detectors.core.jit import Floats32, Row, kernel
 
 #: events of a block, and number of blocks: a split point can be so many blocks back
 SPLIT_EVENTS, SPLIT_BLOCKS = 32, 16
@@ -65,7 +65,7 @@ class ShiftedToken(NamedTuple):
 
 
 @kernel
-def count_text(side: Record, features: Floats32, style: Bytes) -> None:
+def count_text(side: Row, features: Floats32, style: Bytes) -> None:
     """Count one text. `features`: (features,); `style`: (tokens,), all zeros where it was not measured."""
     block = side["blocks"][side["events"] // SPLIT_EVENTS % SPLIT_BLOCKS]
     if side["events"] % SPLIT_EVENTS == 0:
@@ -84,7 +84,7 @@ def count_text(side: Record, features: Floats32, style: Bytes) -> None:
 
 
 @kernel
-def add(counts: Record, block: Record) -> None:
+def add(counts: Row, block: Row) -> None:
     """Add the counts of a block to other counts."""
     counts["texts"] += np.float64(block["texts"])
     for k in range(counts["sums"].size):
@@ -95,7 +95,7 @@ def add(counts: Record, block: Record) -> None:
 
 
 @kernel
-def empty(block: Record) -> None:
+def empty(block: Row) -> None:
     """Forget the counts of a block."""
     block["texts"] = 0
     block["sums"][:] = 0.0
@@ -104,7 +104,7 @@ def empty(block: Record) -> None:
 
 
 @kernel
-def halve(counts: Record) -> None:
+def halve(counts: Row) -> None:
     """Let what was counted weigh half."""
     counts["texts"] *= 0.5
     for k in range(counts["sums"].size):
@@ -115,7 +115,7 @@ def halve(counts: Record) -> None:
 
 
 @kernel
-def set_split_point(side: Record, since: int) -> None:
+def set_split_point(side: Row, since: int) -> None:
     """Set the split point before event `since`: to the nearest block, and at most as far back as the blocks go."""
     newest = (side["events"] - 1) // SPLIT_EVENTS
     first = (since + SPLIT_EVENTS // 2) // SPLIT_EVENTS
@@ -126,7 +126,7 @@ def set_split_point(side: Record, since: int) -> None:
 
 
 @kernel
-def merge_counts(side: Record, accepted: bool) -> None:
+def merge_counts(side: Row, accepted: bool) -> None:
     """Remove the split point; where the change was `accepted`, the counts before it are forgotten."""
     side["split"] = 0
     if not accepted:
@@ -139,7 +139,7 @@ def merge_counts(side: Record, accepted: bool) -> None:
 
 
 @kernel
-def restart_side(side: Record) -> None:
+def restart_side(side: Row) -> None:
     """Forget all counts."""
     side["events"] = 0
     side["split"] = 0
@@ -150,7 +150,7 @@ def restart_side(side: Record) -> None:
 
 
 @kernel
-def clear_counts(counts: Record) -> None:
+def clear_counts(counts: Row) -> None:
     """Set all counts to zero."""
     counts["texts"] = 0.0
     counts["sums"][:] = 0.0
@@ -159,7 +159,7 @@ def clear_counts(counts: Record) -> None:
 
 
 @kernel
-def counts_after(side: Record, after: Record) -> None:
+def counts_after(side: Row, after: Row) -> None:
     """Write the counts since the split point into `after`, whose counts are all zero."""
     before = side["before"]
     add_counts(after, side["older"], 1.0)
@@ -169,7 +169,7 @@ def counts_after(side: Record, after: Record) -> None:
 
 
 @kernel
-def add_counts(counts: Record, other: Record, sign: float) -> None:
+def add_counts(counts: Row, other: Row, sign: float) -> None:
     """Add other counts (`sign` 1), or subtract them (-1)."""
     counts["texts"] += sign * other["texts"]
     for k in range(counts["sums"].size):
@@ -179,17 +179,17 @@ def add_counts(counts: Record, other: Record, sign: float) -> None:
         counts["document_frequency"][k] += np.float32(sign * np.float64(other["document_frequency"][k]))
 
 
-def texts_before(side: Record) -> float:
+def texts_before(side: Row) -> float:
     """Number of texts before the split point; older ones count for less."""
     return float(side["before"]["texts"])
 
 
-def texts_since(side: Record) -> float:
+def texts_since(side: Row) -> float:
     """Number of texts since the split point."""
     return float(side["older"]["texts"]) + float(side["blocks"]["texts"].sum()) - texts_before(side)
 
 
-def _both(side: Record) -> tuple[Record, Record] | None:
+def _both(side: Row) -> tuple[Row, Row] | None:
     """Counts before and after the split point; None where there is none, or too few texts on one side."""
     before = side["before"]
     after = np.zeros(1, before.dtype)[0]
@@ -198,7 +198,7 @@ def _both(side: Record) -> tuple[Record, Record] | None:
     return (before, after) if enough else None
 
 
-def shifted_features(side: Record) -> list[ShiftedFeature]:
+def shifted_features(side: Row) -> list[ShiftedFeature]:
     """Features whose mean has shifted since the split point, clearest first."""
     both = _both(side)
     if both is None:
@@ -218,7 +218,7 @@ def shifted_features(side: Record) -> list[ShiftedFeature]:
     return [shifted for _, shifted in sorted(found)]
 
 
-def shifted_tokens(side: Record) -> list[ShiftedToken]:
+def shifted_tokens(side: Row) -> list[ShiftedToken]:
     """Tokens whose document frequency has shifted since the split point, clearest first."""
     both = _both(side)
     if both is None:

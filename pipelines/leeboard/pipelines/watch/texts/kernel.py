@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors import hash64
 from leeboard.detectors.core.betting import BETS
-from leeboard.detectors.core.jit import Floats, Integers, Record, kernel
+from leeboard.detectors.core.jit import Floats, Integers, Row, kernel
 from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.vector.drift import ALL_BETS
 from leeboard.pipelines.watch.columns import Signals
@@ -61,7 +61,7 @@ def make_text_workspace() -> TextWorkspace:
 
 @kernel
 def watch_texts(
-    scope: Record,
+    scope: Row,
     slot: int,
     state: TextState,
     batch: TextBatch,

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.algebra import Bytes, CodeRow, WeightRow
-from leeboard.detectors.core.jit import Arena, Floats32, Integers, Record, kernel
+from leeboard.detectors.core.jit import Arena, Floats32, Integers, Row, kernel
 from leeboard.detectors.vector.direction import READABLE
 from leeboard.detectors.vector.features import is_finite
 from leeboard.detectors.vector.store import (
@@ -111,7 +111,7 @@ def column_value(entry: np.int8, scale: np.float32) -> np.float32:
 
 
 @kernel
-def choose_tokens(text: Record, warm_up: Arena, chunks: RowNumbers) -> None:
+def choose_tokens(text: Row, warm_up: Arena, chunks: RowNumbers) -> None:
     """Choose the tokens with the highest document frequency in the outputs of the warm-up; of equal ones the first."""
     document_frequency = np.zeros(STYLE_ENTRIES, np.int64)
     for k in range(FIT_EVENTS):
@@ -129,7 +129,7 @@ def choose_tokens(text: Record, warm_up: Arena, chunks: RowNumbers) -> None:
 
 @kernel
 def code_output(
-    quantiser: Record, tokens: WeightRow, features: Floats32, style: Bytes, total: int, codes: CodeRow
+    quantiser: Row, tokens: WeightRow, features: Floats32, style: Bytes, total: int, codes: CodeRow
 ) -> None:
     """Write the codes (DIMENSIONS,) of an output. `total`: number of its tokens."""
     edges = quantiser["edges"]
@@ -140,7 +140,7 @@ def code_output(
 
 
 @kernel
-def code_input(quantiser: Record, features: Floats32, vector: CodeRow, scale: np.float32, codes: CodeRow) -> None:
+def code_input(quantiser: Row, features: Floats32, vector: CodeRow, scale: np.float32, codes: CodeRow) -> None:
     """Write the codes (DIMENSIONS,) of an input. `vector`, `scale`: its quantised vector."""
     edges = quantiser["edges"]
     for j in range(TEXT_FEATURES):
@@ -150,7 +150,7 @@ def code_input(quantiser: Record, features: Floats32, vector: CodeRow, scale: np
 
 
 @kernel
-def finish_output_warm_up(text: Record, store: Record, warm_up: Arena, chunks: RowNumbers, call: int) -> None:
+def finish_output_warm_up(text: Row, store: Row, warm_up: Arena, chunks: RowNumbers, call: int) -> None:
     """Fit the quantiser of the outputs, and write those of the warm-up into their ring. `call`: number of the call."""
     quantiser, ring = store["quantiser"], store["ring"]
     choose_tokens(text, warm_up, chunks)
@@ -176,7 +176,7 @@ def finish_output_warm_up(text: Record, store: Record, warm_up: Arena, chunks: R
 
 
 @kernel
-def finish_input_warm_up(store: Record, warm_up: Arena, chunks: RowNumbers, call: int) -> None:
+def finish_input_warm_up(store: Row, warm_up: Arena, chunks: RowNumbers, call: int) -> None:
     """Fit the quantiser of the inputs, and write those of the warm-up into their ring. `call`: number of the call."""
     quantiser, ring = store["conditioning_quantiser"], store["conditioning"]
     values = np.zeros(FIT_EVENTS, np.float32)
@@ -202,7 +202,7 @@ def finish_input_warm_up(store: Record, warm_up: Arena, chunks: RowNumbers, call
 
 @kernel
 def add_input(
-    text: Record,
+    text: Row,
     stores: Arena,
     i: int,
     warm_up: Arena,
@@ -234,7 +234,7 @@ def add_input(
 
 @kernel
 def add_output(
-    text: Record,
+    text: Row,
     stores: Arena,
     i: int,
     warm_up: Arena,
@@ -268,7 +268,7 @@ def add_output(
 
 @kernel
 def add_texts(
-    text: Record, stores: Arena, i: int, warm_up: Arena, chunks: RowNumbers, call: int, batch: TextBatch, e: int
+    text: Row, stores: Arena, i: int, warm_up: Arena, chunks: RowNumbers, call: int, batch: TextBatch, e: int
 ) -> tuple[int, int]:
     """Add the texts of entry e of a batch, call number `call` (from 1) of a scope.
 
@@ -314,7 +314,7 @@ def store_sizes(stores: Arena, i: int) -> tuple[int, int, int]:
 
 
 @kernel
-def chunks_needed(text: Record, stores: Arena, i: int, outputs: int, inputs: int) -> int:
+def chunks_needed(text: Row, stores: Arena, i: int, outputs: int, inputs: int) -> int:
     """Number of warm-up chunks that a scope needs for so many more texts; 0 once both sides have finished warm-up."""
     needed = 0
     if i < 0 or stores[i]["quantiser"]["fitted"] == 0:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.core.jit import Arena, Floats, Record, Salts, kernel
+from leeboard.detectors.core.jit import Arena, Floats, Row, Salts, kernel
 from leeboard.detectors.core.lifecycle import QUIET, report
 from leeboard.detectors.vector.change import observe_direction, restart_direction
 from leeboard.detectors.vector.drift import set_direction_levels
@@ -138,7 +138,7 @@ def observe_text(
 
 
 @kernel
-def is_degenerate(store: Record, kind: int, since: int) -> bool:
+def is_degenerate(store: Row, kind: int, since: int) -> bool:
     """Is the quantiser degenerate: do many coordinates no longer vary since event `since`, as in another language?
 
     To be asked when a new level is accepted; outputs (VECTORS) or inputs (CONDITIONING) should then be restarted.
@@ -215,7 +215,7 @@ def restart_inputs(
 
 
 @kernel
-def forget_outputs(chunk: Record) -> None:
+def forget_outputs(chunk: Row) -> None:
     """Clear the outputs of a warm-up chunk."""
     chunk["features"][:] = 0.0
     chunk["style"][:] = 0
@@ -225,7 +225,7 @@ def forget_outputs(chunk: Record) -> None:
 
 
 @kernel
-def forget_inputs(chunk: Record) -> None:
+def forget_inputs(chunk: Row) -> None:
     """Clear the inputs of a warm-up chunk; its outputs have no conditioning vector any more."""
     chunk["input_features"][:] = 0.0
     chunk["vectors"][:] = 0

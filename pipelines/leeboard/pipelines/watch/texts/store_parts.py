@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.core.jit import Record
+from leeboard.detectors.core.jit import Row
 from leeboard.detectors.vector.store import CHUNK_ROWS, CHUNKS
 
 #: fields that change at every call, and are small
@@ -35,7 +35,7 @@ _ROWS = (
 )
 
 
-def stored_parts(store: Record, after_call: int = 0) -> dict[str, bytes]:
+def stored_parts(store: Row, after_call: int = 0) -> dict[str, bytes]:
     """Parts of a store that have changed after call number `after_call` (0: all parts), not compressed.
 
     `counts`: always; `coders`: the quantisers, some 20 KB; `rows.<k>`: chunk k, up to 29 KB for its 148 rows.
@@ -52,7 +52,7 @@ def stored_parts(store: Record, after_call: int = 0) -> dict[str, bytes]:
     return parts
 
 
-def put_store(store: Record, parts: Mapping[str, bytes]) -> None:
+def put_store(store: Row, parts: Mapping[str, bytes]) -> None:
     """Write all parts into an empty store. Raises ValueError where a part is missing or has the wrong size.
 
     Chunks that were never written are ignored: they may be left from an earlier store of the same name.
@@ -70,19 +70,19 @@ def put_store(store: Record, parts: Mapping[str, bytes]) -> None:
         _write(name, parts[name], [_chunk(store, path, k) for path in _ROWS])
 
 
-def warm_up_written(chunk: Record) -> int:
+def warm_up_written(chunk: Row) -> int:
     """Number of the newest call in a warm-up chunk, 0 where it is empty."""
     return max(int(chunk["calls"].max()), int(chunk["input_calls"].max()))
 
 
-def _written(store: Record, k: int) -> int:
+def _written(store: Row, k: int) -> int:
     """Number of the newest call written to chunk k of either ring or of the pairs, 0 for none."""
     return max(
         int(store["ring"]["written"][k]), int(store["conditioning"]["written"][k]), int(store["pairs_written"][k])
     )
 
 
-def _field(store: Record, path: tuple[str, ...]) -> npt.NDArray[Any]:
+def _field(store: Row, path: tuple[str, ...]) -> npt.NDArray[Any]:
     """A field as a view, with at least one axis."""
     whole = np.asarray(store).reshape(1)
     for name in path:
@@ -90,7 +90,7 @@ def _field(store: Record, path: tuple[str, ...]) -> npt.NDArray[Any]:
     return whole
 
 
-def _chunk(store: Record, path: tuple[str, ...], k: int) -> npt.NDArray[Any]:
+def _chunk(store: Row, path: tuple[str, ...], k: int) -> npt.NDArray[Any]:
     """The rows of chunk k of a field, as a view."""
     return _field(store, path)[:, k * CHUNK_ROWS : (k + 1) * CHUNK_ROWS]
 
