@@ -10,6 +10,7 @@ import numba
 import numba.core.config
 import numpy as np
 import numpy.typing as npt
+from leeboard import schemas
 
 #: one row of an arena: a structured NumPy record (a view, writable in place)
 Row: TypeAlias = Any
@@ -27,14 +28,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: the folder of all detectors
 _DETECTORS = Path(__file__).parents[1]
+#: the folder of the records
+_RECORDS = Path(schemas.__file__).parent
 
 
 @cache
 def _sources(package: Path) -> str:
-    """Hash of all sources that a kernel of `package` can depend on: those of the detectors and its own."""
+    """Hash of all sources that a kernel of `package` can depend on, or whose constants it can hold.
+
+    These are the detectors, the package itself, the modules beside it (the catalogue of signals), and the records.
+    """
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
-    for where in (_DETECTORS, package):
-        for source in sorted(where.rglob("*.py")):
+    folders = (_DETECTORS.rglob("*.py"), package.rglob("*.py"), package.parent.glob("*.py"), _RECORDS.glob("*.py"))
+    for sources in folders:
+        for source in sorted(sources):
             digest.update(source.read_bytes())
     return digest.hexdigest()
 
