@@ -17,7 +17,8 @@ from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
 from leeboard.detectors.core.jit import Arena, Record
-from leeboard.pipelines.signals import Kind, Signal, Signals
+from leeboard.pipelines.signals import Kind, Signal
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.history import enlarged
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.scope import Scope
@@ -99,6 +100,11 @@ class Family(ABC):
     def frozen(self, slot: int, key: DetectorKey) -> Record:
         """The frozen reference of the open change of a detector."""
         return self.changes(key.column).frozen.array[self.record(slot, key)["frozen"]]
+
+    def layout(self, column: int) -> tuple[np.dtype[Any], ...]:
+        """What the state of a detector of a column is made of: its row, a frozen reference, and what else it has."""
+        changes = self.changes(column)
+        return changes.rows.array.dtype, changes.frozen.array.dtype
 
     def regression(self, slot: int, key: DetectorKey) -> tuple[Arena, int] | None:
         """Where the regression of a detector lies; None where it has none."""

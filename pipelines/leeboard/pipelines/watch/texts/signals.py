@@ -17,6 +17,7 @@ from leeboard.detectors.vector.features import (
     set_features_levels,
 )
 from leeboard.detectors.vector.store import CONDITIONING, FIT_EVENTS, RESIDUALS, VECTORS, oldest, seen, vector_of
+from leeboard.pipelines.signals import TEXT_SIGNALS
 
 from .counts import restart_side
 from .rows import (
@@ -33,6 +34,7 @@ from .rows import (
 
 #: the signals, in the order of `codes` and `nats`
 SIGNALS = ("output_features", "output_style", "output_given_input", "input_features", "input_content")
+assert SIGNALS == TEXT_SIGNALS, "the names and their order are those of the catalogue"
 OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
 #: the learned directions among them: which vectors each one watches, and the bit of `add_texts` for an event of it
 DIRECTIONS = (STYLE_COLUMN, CONDITIONAL, CONTENT)
@@ -42,10 +44,18 @@ ADDED = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
 #: earlier, and most scopes of a fleet have fewer calls. Store and directions come before text number FIT_EVENTS
 PARTS_CALL = 101
 assert PARTS_CALL <= FIT_EVENTS
+#: the order in which a scope begins with its signals
+STARTING = (OUTPUT_PARTS, STYLE_COLUMN, INPUT_PARTS, CONTENT, CONDITIONAL)
 #: a quantiser is degenerate when less than this share of the coordinates that varied at its fit still vary
 DEGENERATE_BELOW = 0.75
 #: newest rows in which coordinates must vary
 DEGENERATE_EVENTS = 100
+
+
+def has_enough(column: int, outputs: int, inputs: int) -> bool:
+    """Are so many outputs and inputs of a scope enough for a signal to begin?"""
+    texts = {OUTPUT_PARTS: outputs, STYLE_COLUMN: outputs, INPUT_PARTS: inputs, CONTENT: inputs}
+    return texts.get(column, min(outputs, inputs)) >= (FIT_EVENTS if column in DIRECTIONS else PARTS_CALL)
 
 
 class TextArenas(NamedTuple):
