@@ -1,7 +1,7 @@
 """The rooms of the product and the arrows between them, read from the imports: `python -m tests.architecture.rooms`.
 
-A room is a package without further packages, or a module that stands beside such rooms. An arrow is an import, wherever it
-stands in a file. Run as a program it writes the drawing into docs/ARCHITECTURE.md.
+A room is a package without further packages, or a module that stands beside such rooms. An arrow is an import, wherever
+it stands in a file. Run as a program it writes the drawing into docs/ARCHITECTURE.md.
 """
 
 from collections.abc import Collection
@@ -83,7 +83,9 @@ def short(room: str) -> str:
 
 
 def levels(graph: Arrows) -> dict[str, int]:
-    """How far above the ground each room stands: one more than the highest room that it imports."""
+    """How high each room stands: one above the highest room that it imports. Raises ValueError in a circle."""
+    if around := circles(graph):
+        raise ValueError(f"rooms that reach themselves have no height: {around}")
     found: dict[str, int] = {}
 
     def level(room: str) -> int:

@@ -35,7 +35,7 @@ def _walk(
     unknown = np.zeros(season.COVARIATES, np.float32)
     row = rows[i]
     for t in range(first, x.size):
-        y = numeric.prepare(row, x[t], u[t, 0], True, numeric.DITHER)
+        y = numeric.prepare_number(row, x[t], u[t, 0], True, numeric.DITHER)
         if minutes.size > 0:
             y, moved = season.adjust(clocks[0], y, minutes[t], unknown, row["frozen"] >= 0, features, gain)
             if moved:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cramjam import lz4
-from leeboard.pipelines.config import Config
+from leeboard.pipelines.kafka.worker.sender import default_partition
+from leeboard.pipelines.measure import MeasureSettings
 from leeboard.pipelines.measure.embed import StaticEmbedder
 from leeboard.pipelines.measure.embed.export import export
 from leeboard.pipelines.measure.embed.table import read_table
 from leeboard.pipelines.measure.text import TextReader
 from leeboard.pipelines.runtime.normalise import Normaliser
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import ModelCall, decode, encode
 from scipy.stats import rankdata
 
@@ -231,7 +233,7 @@ def normalise_rows() -> list[list[str]]:
     calls = calls_with_texts(CALLS, scopes=50)
     asked, answered = [call.input_text or "" for call in calls], [call.output_text or "" for call in calls]
     records = [encode(call) for call in calls]
-    normaliser = Normaliser(Config(), {"raw": "id"}, 24)
+    normaliser = Normaliser(MeasureSettings(), TopicSettings(), {"raw": "id"}, 24, default_partition)
     batches = [
         [Record(k, None, records[k], (), START_MS) for k in range(at, at + BATCH)] for at in range(0, CALLS, BATCH)
     ]
@@ -240,7 +242,7 @@ def normalise_rows() -> list[list[str]]:
     def whole() -> None:
         sent.clear()
         for batch in batches:
-            sent.extend(send.value or b"" for sends in normaliser.sends("raw", 0, batch) for send in sends)
+            sent.extend(one.value or b"" for made in normaliser.outputs("raw", 0, batch) for one in made)
 
     embedder, reader = StaticEmbedder(), TextReader(8000)
     parts: dict[str, Callable[[], object]] = {

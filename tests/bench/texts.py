@@ -258,12 +258,12 @@ def speed_and_state() -> list[str]:
 def state_sizes(scope: TextScope, since: int) -> list[str]:
     """KB in memory, KB compressed, KB compressed that a checkpoint after call `since` writes."""
     rows = [bytes(scope.text.tobytes())]
-    young = chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)
-    rows += [scope.arenas.young[i].tobytes() for i in scope.chunks[:young].tolist()]
+    warm_up = chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)
+    rows += [scope.arenas.warm_up[i].tobytes() for i in scope.chunks[:warm_up].tolist()]
     for s in scope.bank.columns(0):
         rows += [part for part in scope.bank.changes(s).dump(scope.bank.row(0, s)) if part is not None]
-    space = [stored_parts(scope.space), stored_parts(scope.space, since)] if scope.rows[1] >= 0 else [{}, {}]
-    whole, part = ([*rows, *parts.values()] for parts in space)
+    store = [stored_parts(scope.store), stored_parts(scope.store, since)] if scope.rows[1] >= 0 else [{}, {}]
+    whole, part = ([*rows, *parts.values()] for parts in store)
     packed = [sum(len(zlib.compress(row, 1)) for row in each) / 1024 for each in (whole, part)]
     return [f"{sum(map(len, whole)) / 1024:.0f} KB", *(f"{size:.0f} KB" for size in packed)]
 

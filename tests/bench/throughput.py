@@ -15,8 +15,8 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import python_client
-from leeboard.pipelines.kafka.settings import Stage
 from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.topics import StageName
 from leeboard.schemas import ModelCall, Observation, encode, encode_observation
 
 from tests.kafka.broker import Broker, die_with_parent
@@ -149,7 +149,7 @@ def text_rows(broker: Broker, folder: Path) -> list[list[str]]:
     raw = [(call.app.encode(), encode(call)) for call in calls]
     measured = by_partition([measurer.measure(call) for call in calls])
     rates = []
-    stages: list[tuple[Stage, list[tuple[bytes, bytes]]]] = [("watch", measured), ("normalise", raw)]
+    stages: list[tuple[StageName, list[tuple[bytes, bytes]]]] = [("watch", measured), ("normalise", raw)]
     for stage, records in stages:
         own = Fleet.create(broker, folder, f"texts-{stage}", **INTERVALS)
         kafka = own.config.kafka

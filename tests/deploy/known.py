@@ -1,8 +1,8 @@
 """The metrics that leeboard exports, with their labels, read from the classes that make them."""
 
-from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.notify.delivery.metrics import Metrics
-from leeboard.pipelines.runtime.metrics import Meters
+from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
+from leeboard.pipelines.runtime.metrics import StageMetrics
+from leeboard.pipelines.topics import STAGE_NAMES, TopicSettings
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 #: what Prometheus adds to every series
@@ -15,7 +15,6 @@ FOREIGN = {
     "kube_pod_container_status_last_terminated_exitcode": KUBE,
     "kube_pod_container_status_restarts_total": KUBE,
 }
-STAGES = ("normalise", "watch", "gate")
 
 
 def registered(registry: CollectorRegistry) -> dict[str, set[str]]:
@@ -32,11 +31,11 @@ def registered(registry: CollectorRegistry) -> dict[str, set[str]]:
 def exported() -> dict[str, set[str]]:
     """Series name -> labels of everything that workers and notify export."""
     found: dict[str, set[str]] = {}
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         registry = CollectorRegistry()
-        Meters(stage, TopicSettings(), registry)
+        StageMetrics(stage, TopicSettings(), registry)
         found |= registered(registry)
-    return found | registered(Metrics(["sink"]).registry)
+    return found | registered(NotifyMetrics(["sink"]).registry)
 
 
 def process_metrics() -> set[str]:

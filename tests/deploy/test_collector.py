@@ -1,6 +1,6 @@
 """The sample for the Collector: whole, acknowledged, redacted, and honest about what leeboard reads today."""
 
-from leeboard.pipelines.kafka.settings import TopicSettings
+from leeboard.pipelines.topics import TopicSettings
 
 from .places import text_of, yaml_of
 from .roles import user_of

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 from leeboard.pipelines.config import load
-from leeboard.pipelines.kafka.operate.topics import plans
-from leeboard.pipelines.kafka.run import STOP_S
+from leeboard.pipelines.kafka.operate.topics import topic_plans
+from leeboard.pipelines.kafka.worker.run import STAGE_STOP_S
 from leeboard.pipelines.runtime.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
 
 from .places import DEPLOY, yaml_of
@@ -63,7 +63,7 @@ def test_every_stage_runs_and_watch_runs_twice() -> None:
 
 def test_a_worker_has_time_to_stop_is_started_again_and_waits_for_its_topics() -> None:
     for worker in workers().values():
-        assert int(worker["stop_grace_period"].rstrip("s")) >= max(STOP_S, STOP_BUDGET_S + REVOKE_BUDGET_S)
+        assert int(worker["stop_grace_period"].rstrip("s")) >= max(STAGE_STOP_S, STOP_BUDGET_S + REVOKE_BUDGET_S)
         assert worker["restart"] == "unless-stopped"
         assert worker["depends_on"]["topics"]["condition"] == "service_completed_successfully"
     assert services()["topics"]["depends_on"]["kafka"]["condition"] == "service_healthy"
@@ -133,4 +133,4 @@ def test_the_brokers_settings_are_known_to_a_broker(secure: Secure) -> None:
 @pytest.mark.parametrize("setting", ["OFFSETS_TOPIC_REPLICATION_FACTOR", "TRANSACTION_STATE_LOG_REPLICATION_FACTOR"])
 def test_one_node_holds_what_it_is_asked_to(setting: str) -> None:
     assert services()["kafka"]["environment"][f"KAFKA_{setting}"] == "1"
-    assert plans(load(FOLDER / "leeboard.toml", {}).kafka)
+    assert topic_plans(load(FOLDER / "leeboard.toml", {}).kafka)

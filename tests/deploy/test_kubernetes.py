@@ -9,11 +9,11 @@ import kubernetes_validate
 import pytest
 import yaml
 from leeboard.pipelines.config import Config, load
-from leeboard.pipelines.kafka.run import STOP_S
-from leeboard.pipelines.kafka.settings import Stage
 from leeboard.pipelines.kafka.stage_topics import topics_of
-from leeboard.pipelines.runtime.health import STUCK_S
+from leeboard.pipelines.kafka.worker.run import STAGE_STOP_S
+from leeboard.pipelines.runtime.health import TIMER_STUCK_S
 from leeboard.pipelines.runtime.ownership import REVOKE_BUDGET_S, STOP_BUDGET_S
+from leeboard.pipelines.topics import StageName
 
 from .manifests import KUBERNETES, containers, environment, kustomization, pods, resources
 from .roles import user_of
@@ -23,7 +23,7 @@ VERSIONS = ("1.31", "1.37")
 CRDS = ("ScaledObject", "TriggerAuthentication", "ServiceMonitor")
 FOLDERS = ("base", "monitoring", "autoscaling", "overlays/production")
 TOMLS = {folder: KUBERNETES / folder / "leeboard.toml" for folder in ("base", "overlays/production")}
-STAGES: dict[str, Stage] = {"leeboard-normalise": "normalise", "leeboard-watch": "watch", "leeboard-gate": "gate"}
+STAGES: dict[str, StageName] = {"leeboard-normalise": "normalise", "leeboard-watch": "watch", "leeboard-gate": "gate"}
 MIB = 1 << 20
 
 
@@ -157,7 +157,7 @@ def test_there_is_one_gate_and_never_two_at_a_time() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_a_worker_has_time_to_stop(name: str) -> None:
     grace = pods("base")[name]["spec"]["terminationGracePeriodSeconds"]
-    assert grace >= max(STOP_S, STOP_BUDGET_S + REVOKE_BUDGET_S)
+    assert grace >= max(STAGE_STOP_S, STOP_BUDGET_S + REVOKE_BUDGET_S)
 
 
 def test_probes_ask_where_the_configuration_serves() -> None:
@@ -174,7 +174,7 @@ def test_probes_ask_where_the_configuration_serves() -> None:
         assert paths == {"startup": "/livez", "readiness": "/readyz", "liveness": "/livez"}
         startup = container["startupProbe"]
         assert startup["periodSeconds"] * startup["failureThreshold"] >= 300, "kernels may have to be compiled"
-        assert container["livenessProbe"]["periodSeconds"] <= STUCK_S
+        assert container["livenessProbe"]["periodSeconds"] <= TIMER_STUCK_S
 
 
 def test_secrets_come_as_files_and_the_configuration_finds_them() -> None:

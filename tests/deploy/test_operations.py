@@ -3,8 +3,9 @@
 import re
 
 from leeboard.pipelines.kafka.operate.acl import HOW_TO_SKIP
-from leeboard.pipelines.kafka.settings import KafkaSettings, TopicSettings
+from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.runtime import exits
+from leeboard.pipelines.topics import TopicSettings
 
 from .known import documented_names
 from .places import DOCS, json_of, text_of
@@ -31,8 +32,9 @@ def test_labels_of_metrics_are_those_that_the_table_names() -> None:
     from .known import exported
 
     series = exported()
-    for row in section("Metrics").splitlines():
-        name = re.match(r"\| `(leeboard_\w+)`", row)
+    rows = [(row, re.match(r"\| `(leeboard_\w+)`", row)) for row in section("Metrics").splitlines()]
+    assert sum(name is not None for _, name in rows) > 20
+    for row, name in rows:
         if name:
             labels = series.get(name[1], series.get(f"{name[1]}_bucket", set())) - {"stage", "le"}
             named = re.search(r"labels? ((`\w+`(, )?)+)", row)
@@ -41,7 +43,7 @@ def test_labels_of_metrics_are_those_that_the_table_names() -> None:
 
 def test_every_exit_code_is_explained() -> None:
     text = section("First steps")
-    for code in (exits.USAGE_EXIT, *exits.REASONS):
+    for code in (exits.USAGE_EXIT, *exits.EXIT_REASONS):
         assert re.search(rf"\b{code}\b", text), code
 
 
@@ -68,7 +70,8 @@ def test_keys_that_are_named_exist() -> None:
 def test_topics_that_are_named_exist() -> None:
     topics = TopicSettings()
     known = {topics.raw[0], topics.calls, topics.state, topics.control, topics.alerts, topics.pages}
-    assert set(re.findall(r"`(leeboard\.[a-z-]+)`", MANUAL)) <= known
+    named = set(re.findall(r"`(leeboard\.[a-z-]+)`", MANUAL))
+    assert named and named <= known
 
 
 def test_the_table_of_rights_is_the_one_that_programs_read() -> None:

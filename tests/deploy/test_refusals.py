@@ -11,7 +11,7 @@ from kafka.errors import InvalidReplicationFactorError, KafkaTimeoutError, Topic
 from leeboard.pipelines.config import load
 from leeboard.pipelines.kafka.clients import ClientError, aiokafka_client, explain
 from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
-from leeboard.pipelines.kafka.worker import Refusal, source_topic_ids
+from leeboard.pipelines.kafka.worker.process import Refusal, source_topic_ids
 
 from tests.kafka.broker import free_ports, make_certificate
 

@@ -12,10 +12,11 @@ from kafka.errors import TopicAuthorizationFailedError
 from leeboard.pipelines.cli.commands import cli
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import python_client
-from leeboard.pipelines.kafka.settings import KafkaSettings, Stage
+from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.kafka.stage_topics import rights_of
-from leeboard.pipelines.kafka.worker import Refusal, source_topic_ids
+from leeboard.pipelines.kafka.worker.process import Refusal, source_topic_ids
 from leeboard.pipelines.runtime.warm import warm_kernels
+from leeboard.pipelines.topics import StageName
 from leeboard.schemas import Deploy, encode
 
 from tests.kafka.fleet import Fleet, WorkerProcess
@@ -27,7 +28,7 @@ PATIENCE_S = 60.0
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_role_has_what_the_code_asks_for_and_no_more(stage: Stage) -> None:
+def test_a_role_has_what_the_code_asks_for_and_no_more(stage: StageName) -> None:
     settings = KafkaSettings()
     wanted = {
         Right("topic", topic, "literal", operation)
@@ -76,7 +77,7 @@ def wait_for(found: Callable[[], bool], workers: list[WorkerProcess]) -> None:
 
 def test_every_stage_does_its_work_as_its_role_over_tls(secure: Secure) -> None:
     """Calls in as telemetry, a deployment as people, pages out: nothing else than the rights of acls.json."""
-    warm_kernels(Config())  # in the cache that the workers share
+    warm_kernels(Config().engine())  # in the cache that the workers share
     workers = [secure.worker(stage, secure.config_file(user_of(stage))) for stage in STAGES]
     traffic = Traffic(1)
     calls = [*traffic.calls(400), *traffic.calls(200, latency=3.0)]
@@ -123,7 +124,7 @@ def lacking(secure: Secure) -> Secure:
     return secure
 
 
-def refusal(config: Config, stage: Stage) -> str:
+def refusal(config: Config, stage: StageName) -> str:
     try:
         source_topic_ids(config, stage)
     except Refusal as refused:
@@ -134,7 +135,9 @@ def refusal(config: Config, stage: Stage) -> str:
 @pytest.mark.parametrize(
     ("stage", "number"), [(stage, number) for stage in STAGES for number in range(len(needed_in(stage)))]
 )
-def test_a_stage_that_lacks_a_right_refuses_to_start_and_names_it(lacking: Secure, stage: Stage, number: int) -> None:
+def test_a_stage_that_lacks_a_right_refuses_to_start_and_names_it(
+    lacking: Secure, stage: StageName, number: int
+) -> None:
     right, user = needed_in(stage)[number], without(stage, number)
     said = refusal(lacking.config(user), stage)
     assert f"User:{user}" in said

@@ -1,4 +1,4 @@
-"""Whole streams at compiled speed: a kernel walks until something happens, then the life cycle of changes follows it."""
+"""Whole streams at compiled speed: a kernel walks until something happens, the life cycle of changes follows it."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def is_due(rows: Arena, i: int, frozen: Arena) -> bool:
 def followed(
     changes: Changes[Any], i: int, walk: Walk, first: int, last: int, nats: float, context: Any = None
 ) -> Codes:
-    """What a detector makes of events `first` to `last` - 1: QUIET, FIRED, RETURNED or NEXT for each of `last` events."""
+    """What a detector makes of events `first` to `last` - 1, as codes of `lifecycle` (`last`,)."""
     codes = np.zeros(last, np.int8)
     changes.record(i)["milestone"] = math.inf
     t = first

@@ -31,7 +31,7 @@ def _walk_numbers(
     rows: Arena, i: int, frozen: Arena, first: int, x: Floats, u: Floats, logarithmic: bool, nats: float, bets: Floats
 ) -> int:
     for t in range(first, x.size):
-        y = numeric.prepare(rows[i], x[t], u[t, 0], logarithmic, numeric.DITHER)
+        y = numeric.prepare_number(rows[i], x[t], u[t, 0], logarithmic, numeric.DITHER)
         code = numeric.step_number(rows, i, frozen, y, u[t, 1], u[t, 2], nats, bets)
         if code != QUIET or is_due(rows, i, frozen):
             return t + 1

@@ -1,4 +1,4 @@
-"""The bets: worth 1 at most while nothing changes, tempered before the event that they judge, within their budget."""
+"""The bets: e-values of mean 1 at most while nothing changes, tempered before the event, within their budget."""
 
 import math
 
@@ -30,7 +30,7 @@ POINTS, POINT_WEIGHTS = np.polynomial.legendre.leggauss(5)
 scores = st.floats(-CLIP, CLIP)
 
 
-def new_stakes(nats_notice: float = math.log(1e3), nats_page: float = math.log(1e4)) -> npt.NDArray[np.void]:
+def new_wealth(nats_notice: float = math.log(1e3), nats_page: float = math.log(1e4)) -> npt.NDArray[np.void]:
     wealth = np.zeros(1, WEALTH)
     betting.claim(wealth[0], nats_notice, nats_page)
     return wealth
@@ -39,7 +39,7 @@ def new_stakes(nats_notice: float = math.log(1e3), nats_page: float = math.log(1
 def log_bets(z: float) -> Floats:
     """Log e-values of all bets on one score."""
     logs = np.zeros(BETS)
-    betting.bet(new_stakes()[0], z, 0, logs)
+    betting.bet(new_wealth()[0], z, 0, logs)
     return logs
 
 
@@ -63,23 +63,23 @@ def integral() -> tuple[Floats, Floats]:
 
 
 @pytest.mark.parametrize("theta", [0.01, 0.1, 0.3, 0.6, 0.9, 1.0])
-def test_no_bet_is_worth_more_than_1_while_scores_are_normal(integral: tuple[Floats, Floats], theta: float) -> None:
+def test_no_e_value_has_a_mean_above_1_while_scores_are_normal(integral: tuple[Floats, Floats], theta: float) -> None:
     logs, probabilities = integral
-    worth = probabilities @ np.exp(theta * logs)
-    assert worth.shape == (BETS,)
-    assert (worth <= 1 + 1e-9).all(), worth
-    assert (worth > 0.4).all(), worth
+    means = probabilities @ np.exp(theta * logs)
+    assert means.shape == (BETS,)
+    assert (means <= 1 + 1e-9).all(), means
+    assert (means > 0.4).all(), means
 
 
 def test_untempered_bets_waste_little(integral: tuple[Floats, Floats]) -> None:
-    """What clipping and the table cost: nothing for small bets, a third for the boldest."""
+    """What clipping and the table cost: nothing for bets on small shifts, a third for that on the largest."""
     logs, probabilities = integral
-    worth = probabilities @ np.exp(logs)
-    assert (worth[[LOCATIONS.index(d) for d in (-0.6, -0.3, -0.15, 0.15, 0.3, 0.6)]] > 0.99).all(), worth
+    means = probabilities @ np.exp(logs)
+    assert (means[[LOCATIONS.index(d) for d in (-0.6, -0.3, -0.15, 0.15, 0.3, 0.6)]] > 0.99).all(), means
 
 
 @given(scores)
-def test_the_pay_outs_are_those_of_the_bets_definitions_and_never_above_them(z: float) -> None:
+def test_the_e_values_are_those_of_the_bets_definitions_and_never_above_them(z: float) -> None:
     logs, exact = log_bets(z), intended(z)
     assert logs[:QUADRATIC] == pytest.approx(exact[:QUADRATIC], abs=1e-12)
     short = np.array(exact[QUADRATIC:]) - logs[QUADRATIC:]
@@ -98,15 +98,15 @@ def test_the_weights_of_the_bets_share_one_budget() -> None:
 def test_tempering_grows_with_heights_and_with_the_claim_and_stays_in_range(
     finished: float, height: float, other: float, nats: float, claim: float
 ) -> None:
-    (low, high), (modest, bold) = sorted((height, other)), sorted((nats, claim))
-    theta = betting.temper(finished, low, modest)
+    (low, high), (lower, higher) = sorted((height, other)), sorted((nats, claim))
+    theta = betting.temper(finished, low, lower)
     assert 0 < theta <= 1
-    assert betting.temper(finished, high, modest) <= theta
-    assert betting.temper(finished, low, bold) <= theta + 1e-12
+    assert betting.temper(finished, high, lower) <= theta
+    assert betting.temper(finished, low, higher) <= theta + 1e-12
 
 
 @given(st.floats(0.5, 60), st.integers(0, 100))
-def test_excursions_as_low_as_chance_makes_them_lift_the_tempering(nats: float, finished: int) -> None:
+def test_excursions_as_low_as_those_of_independent_scores_raise_the_exponent(nats: float, finished: int) -> None:
     """Independent scores leave a mean height of 1 nat above the floor."""
     assert betting.temper(finished + 1, finished + 1, nats) > betting.temper(finished, finished, nats)
 
@@ -114,7 +114,7 @@ def test_excursions_as_low_as_chance_makes_them_lift_the_tempering(nats: float, 
 @given(st.lists(scores, min_size=1, max_size=200), st.integers(0, 199))
 def test_an_exponent_is_fixed_before_the_event_and_never_moves_inside_an_excursion(z: list[float], at: int) -> None:
     """Also where the levels that are claimed move in between (at event `at`)."""
-    wealth, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_wealth(), np.zeros(BETS)
     row = wealth[0]
     for t, score in enumerate(z):
         if t == at:
@@ -134,7 +134,7 @@ def test_an_exponent_is_fixed_before_the_event_and_never_moves_inside_an_excursi
 
 
 def test_a_claim_made_inside_an_excursion_holds_from_its_end() -> None:
-    wealth, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_wealth(), np.zeros(BETS)
     row = wealth[0]
     up = LOCATIONS.index(0.6)
     betting.bet(row, 3.0, 0, logs)
@@ -149,7 +149,7 @@ def test_a_claim_made_inside_an_excursion_holds_from_its_end() -> None:
 
 def test_high_finished_excursions_of_the_stream_temper_its_bets() -> None:
     """A stream that went up by 2 sd for ten events, twenty times, believes such moves less."""
-    wealth, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_wealth(), np.zeros(BETS)
     up = LOCATIONS.index(1.2)
     before = float(wealth[0]["theta_notice"][up])
     for t in range(400):
@@ -159,15 +159,15 @@ def test_high_finished_excursions_of_the_stream_temper_its_bets() -> None:
 
 
 def test_the_memory_of_excursions_is_bounded() -> None:
-    wealth, logs = new_stakes(), np.zeros(BETS)
+    wealth, logs = new_wealth(), np.zeros(BETS)
     for t in range(20_000):
         betting.bet(wealth[0], 3.0 if t % 10 < 2 else -2.0, t, logs)
     assert wealth[0]["finished"].max() == pytest.approx(betting.MEMORY)
     assert wealth[0]["heights"].max() < 20 * betting.MEMORY
 
 
-def test_a_stake_is_capped_far_above_every_level() -> None:
-    wealth, logs = new_stakes(), np.zeros(BETS)
+def test_wealth_is_capped_far_above_every_level() -> None:
+    wealth, logs = new_wealth(), np.zeros(BETS)
     for t in range(3000):
         betting.bet(wealth[0], CLIP, t, logs)
     for process in ("notice", "page"):
@@ -177,7 +177,7 @@ def test_a_stake_is_capped_far_above_every_level() -> None:
 
 @kernel
 def count_crossings(z: Floats, wealth: npt.NDArray[np.void], level: float) -> int:
-    """Times that the weighted processes reach the level; all wealth are taken off the table each time."""
+    """Times that the weighted processes reach the level; all wealth is set to zero each time."""
     logs = np.zeros(BETS)
     crossed = 0
     for t in range(z.size):
@@ -194,25 +194,25 @@ def test_normal_scores_cross_a_level_once_in_so_many_events_at_most(level: float
     """Ville's inequality for Shiryaev-Roberts processes: E[crossings in n events] <= n / level."""
     events = 500_000
     z = np.random.default_rng(seed).standard_normal(events)
-    crossed = count_crossings(z, new_stakes(math.log(level), math.log(level)), level)
+    crossed = count_crossings(z, new_wealth(math.log(level), math.log(level)), level)
     assert crossed <= poisson_limit(events / level)
 
 
 def test_scores_that_moved_cross_more_often_than_that() -> None:
     z = np.random.default_rng(3).standard_normal(50_000) + 0.5
-    assert count_crossings(z, new_stakes(), 1e3) > 5 * poisson_limit(50)
+    assert count_crossings(z, new_wealth(), 1e3) > 5 * poisson_limit(50)
 
 
 def share_logs(hits: int, misses: int, hit: bool, u: float) -> Floats:
-    row, logs = np.zeros(1, categorical.SHARE)[0], np.zeros(categorical.RATIO_BETS)
+    row, logs = np.zeros(1, categorical.SHARE_STATE)[0], np.zeros(categorical.RATIO_BETS)
     row["hits"], row["misses"] = hits, misses
-    categorical.log_e_values(row, hit, u, logs)
+    categorical.share_log_e_values(row, hit, u, logs)
     return logs
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
-def test_a_bet_on_a_share_is_worth_exactly_1_whatever_was_counted(hits: int, misses: int) -> None:
-    """The rank is uniform and the bet has two outcomes: the chance of the better one is where they balance."""
+def test_an_e_value_of_a_share_has_a_mean_of_exactly_1_whatever_was_counted(hits: int, misses: int) -> None:
+    """The rank is uniform and the bet has two outcomes: the probability of the better one is where their mean is 1."""
     at = min((hits + 0.5) / (hits + misses + 1), 0.5)
     win = np.exp(share_logs(hits, misses, True, 1e-9))
     lose = np.exp(share_logs(hits, misses, False, 1 - 1e-9))
@@ -222,16 +222,16 @@ def test_a_bet_on_a_share_is_worth_exactly_1_whatever_was_counted(hits: int, mis
 
 @pytest.mark.parametrize("events", [30, 100, 1000])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-def test_enumerated_over_exchangeable_events_a_bet_is_worth_1_up_to_a_few_events(events: int, share: float) -> None:
+def test_over_exchangeable_events_an_e_value_has_a_mean_of_1_up_to_a_few_events(events: int, share: float) -> None:
     """Any of `events` + 1 events may be the last. The place of the bet knows which kind it was, by half an event: what
     that is worth falls with their number.
     """
     hits = max(1, round(share * (events + 1)))
     misses = events + 1 - hits
-    worth = np.zeros(categorical.RATIO_BETS)
+    means = np.zeros(categorical.RATIO_BETS)
     for hit, of_kind in ((True, hits), (False, misses)):
         steps = (np.arange(2 * of_kind) + 0.5) / (2 * of_kind)  # every outcome is constant on such a step of u
         outcomes = [share_logs(hits - hit, misses - (not hit), hit, u) for u in steps.tolist()]
-        worth += of_kind / (events + 1) * np.exp(outcomes).mean(axis=0)
-    assert (worth <= 1 + 5 / events).all(), worth
-    assert (worth >= 1 - 25 / events).all(), worth
+        means += of_kind / (events + 1) * np.exp(outcomes).mean(axis=0)
+    assert (means <= 1 + 5 / events).all(), means
+    assert (means >= 1 - 25 / events).all(), means

@@ -22,27 +22,27 @@ def ring(scores: Scores | list[float]) -> tuple[npt.NDArray[np.float32], int]:
     return newest, len(scores)
 
 
-def gains(scores: list[float], reach: int) -> list[float]:
-    """Log likelihood ratio of a level shift that began k events ago, for every k within reach."""
-    totals = accumulate(list(reversed(scores[-RECENT:]))[: reach + 1])
+def gains(scores: list[float], look_back: int) -> list[float]:
+    """Log likelihood ratio of a level shift that began k events ago, for every k up to `look_back`."""
+    totals = accumulate(list(reversed(scores[-RECENT:]))[: look_back + 1])
     return [total * total / (2 * (k + 1)) for k, total in enumerate(totals)]
 
 
 @given(anything, st.integers(0, 200))
 def test_the_estimate_is_the_most_likely_split_and_the_interval_all_that_come_near(
-    scores: list[float], reach: int
+    scores: list[float], look_back: int
 ) -> None:
-    estimate, earliest, latest = refine(*ring(scores), reach)
-    found = gains(scores, reach)
+    estimate, earliest, latest = refine(*ring(scores), look_back)
+    found = gains(scores, look_back)
     near = [k for k, gain in enumerate(found) if gain >= max(found) - WIDTH_NATS]
     assert estimate == found.index(max(found))
     assert (earliest, latest) == (max(near), min(near))
 
 
 @given(anything, st.integers(0, 200))
-def test_the_interval_holds_the_estimate_and_nothing_that_was_not_seen(scores: list[float], reach: int) -> None:
-    estimate, earliest, latest = refine(*ring(scores), reach)
-    assert 0 <= latest <= estimate <= earliest < min(RECENT, len(scores), reach + 1)
+def test_the_interval_holds_the_estimate_and_nothing_that_was_not_seen(scores: list[float], look_back: int) -> None:
+    estimate, earliest, latest = refine(*ring(scores), look_back)
+    assert 0 <= latest <= estimate <= earliest < min(RECENT, len(scores), look_back + 1)
 
 
 def test_without_scores_the_change_is_the_newest_event() -> None:

@@ -122,7 +122,12 @@ CASES = (
     Case(BinaryDetector, YES_NO, {"level": 1e4}),
     Case(CategoricalDetector, CATEGORIES, {"level": 1e4}),
     Case(DirectionDetector, VECTORS, {"level": 1e4, "dimensions": DIMENSIONS}),
-    Case(ConditionalDetector, VECTORS, {"level": 1e3, "page_level": 1e6, "dimensions": 3, "given": 2}, covariates=2),
+    Case(
+        ConditionalDetector,
+        VECTORS,
+        {"level": 1e3, "page_level": 1e6, "dimensions": 3, "conditioning_dimensions": 2},
+        covariates=2,
+    ),
     Case(FeaturesDetector, VECTORS, {"level": 1e4, "features": DIMENSIONS}),
     Case(RiverDetector, NUMBERS, {"text": "ADWIN(delta=0.0001)"}),
     Case(RiverDetector, SIGNED, {"text": "KSWIN(alpha=1e-8)"}),
@@ -144,10 +149,10 @@ class Event:
 
 def events(case: Case, values: list[Value], seed: int = SEED) -> list[Event]:
     rng = np.random.default_rng([seed, 1])
-    lots, tokens = rng.random((len(values), 3)).tolist(), rng.normal(5, 1, (len(values), case.covariates)).tolist()
+    uniforms, tokens = rng.random((len(values), 3)).tolist(), rng.normal(5, 1, (len(values), case.covariates)).tolist()
     return [
         Event(value, tuple(u), 1_700_000_000_000 + 60_000 * t if case.clock else None, tuple(known) or None)
-        for t, (value, u, known) in enumerate(zip(values, lots, tokens, strict=True))
+        for t, (value, u, known) in enumerate(zip(values, uniforms, tokens, strict=True))
     ]
 
 
@@ -213,7 +218,7 @@ def test_covariates_that_are_missing_or_not_finite_refuse_their_value(covariates
 
 @every_case
 def test_a_constant_stream_never_moves(case: Case) -> None:
-    """Shares never fire. Numbers, whose ties are broken by chance, may do so by chance, and say that nothing moved."""
+    """Shares never fire. Numbers, whose ties are broken at random, may do so by chance, with an effect of zero."""
     found = [each for each, _, _ in run(case.make(), events(case, [case.kind.constant] * 3000)) if each]
     by_chance = poisson_limit(3000 / case.arguments["level"]) if case.cls is NumericDetector else 0
     assert len(found) <= by_chance
@@ -244,7 +249,7 @@ def test_two_runs_are_equal(case: Case) -> None:
 
 @every_case
 def test_a_restored_detector_goes_on_as_if_nothing_had_happened(case: Case) -> None:
-    """Cut before the first value, young, grown, inside an open change, in the way back, and at the end."""
+    """Cut before the first value, in and after the warm-up, inside an open change, on the way back, and at the end."""
     stream = life(case)
     reference, cuts = (
         case.make(),
@@ -259,13 +264,13 @@ def test_a_restored_detector_goes_on_as_if_nothing_had_happened(case: Case) -> N
     states[len(stream)] = reference.snapshot()
     assert truth[NORMAL + 60][1] or case.cls is RiverDetector
     for cut in cuts:
-        twin = case.make()
-        run(twin, stream[:300])  # whatever it knew before is forgotten
+        restored = case.make()
+        run(restored, stream[:300])  # whatever it knew before is forgotten
         kept = bytes(states[cut])
-        twin.restore(states[cut])
-        assert twin.snapshot() == states[cut] == kept
-        assert run(twin, stream[cut:]) == truth[cut:]
-        assert twin.snapshot() == reference.snapshot()
+        restored.restore(states[cut])
+        assert restored.snapshot() == states[cut] == kept
+        assert run(restored, stream[cut:]) == truth[cut:]
+        assert restored.snapshot() == reference.snapshot()
 
 
 @every_case
@@ -282,7 +287,7 @@ def test_detectors_restored_from_the_same_bytes_share_nothing(case: Case) -> Non
 
 
 @every_case
-def test_garbage_is_no_snapshot_and_leaves_the_detector_as_it_was(case: Case) -> None:
+def test_damaged_bytes_are_no_snapshot_and_leave_the_detector_as_it_was(case: Case) -> None:
     detector = case.make()
     run(detector, life(case)[:300])
     good = detector.snapshot()
@@ -306,9 +311,9 @@ def test_garbage_is_no_snapshot_and_leaves_the_detector_as_it_was(case: Case) ->
         with pytest.raises(ValueError, match=r"snapshot|codec"):
             detector.restore(bytes(state))
         assert detector.snapshot() == good
-    twin = case.make()
-    twin.restore(good)
-    assert run(detector, life(case)[300:]) == run(twin, life(case)[300:])
+    restored = case.make()
+    restored.restore(good)
+    assert run(detector, life(case)[300:]) == run(restored, life(case)[300:])
 
 
 @every_case
@@ -403,9 +408,9 @@ def test_accepting_closes_a_change_and_the_new_level_is_normal(case: Case) -> No
     later = run(detector, events(case, [case.kind.changed(rng) for _ in range(600)]))
     others = 1 if case.kind is CATEGORIES else 0  # a category that had not fired yet was not accepted either
     assert sum(found is not None for found, _, _ in later) <= 1 + others
-    twin = case.make()
-    twin.accept()
-    assert twin.snapshot() == case.make().snapshot(), "with nothing open there is nothing to accept"
+    restored = case.make()
+    restored.accept()
+    assert restored.snapshot() == case.make().snapshot(), "with nothing open there is nothing to accept"
 
 
 BAD_SETTINGS = (
@@ -435,7 +440,7 @@ def test_a_detector_shows_where_it_fires_in_a_runnable_example(cls: type) -> Non
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__.rpartition(".")[2])
-def test_the_examples_of_the_documentation_are_honest(module: ModuleType) -> None:
+def test_the_examples_of_the_documentation_are_true(module: ModuleType) -> None:
     assert doctest.testmod(module, report=True).failed == 0
 
 

@@ -1,4 +1,4 @@
-"""Prewhitening takes the stream's own course out, late enough for a change to stay; blocks know how means wander."""
+"""Prewhitening removes autocorrelation, late enough for a change to stay; blocks know their long-run variance."""
 
 import math
 
@@ -12,7 +12,7 @@ from leeboard.detectors.core.betting import BETS, CLIP
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.core.ranks import REFERENCE
 from leeboard.detectors.numeric import dependence
-from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVELS, LONG_RUN, SCALES, WHITENER
+from leeboard.detectors.numeric.dependence import BLOCK_EVENTS, LAG, LEVEL_FEATURES, LONG_RUN, SCALES, WHITENER
 from leeboard.detectors.numeric.kernels import clipped_score
 
 from tests.detectors.streams import Arena, Floats, poisson_limit
@@ -28,7 +28,7 @@ def whiten_all(refs: Arena, whitener: Arena, x: Floats, u: Floats) -> Floats:
     gain = np.zeros(BETS)
     for t in range(x.size):
         z = clipped_score(ranks.rank(refs[0], x[t], u[t, 0]))
-        residual = dependence.whiten(whitener[0], z, True, gain[:LEVELS])
+        residual = dependence.whiten(whitener[0], z, True, gain[:LEVEL_FEATURES])
         found[t, 0] = z
         found[t, 1] = clipped_score(ranks.rank(refs[1], residual, u[t, 1]))
     return found
@@ -105,22 +105,22 @@ def test_nothing_is_learned_from_an_event_until_64_later() -> None:
 
 
 def test_nothing_at_all_is_learned_from_the_first_64_events_until_they_are_over() -> None:
-    state, new_shifts, gain = opened()[0], opened()[0], np.zeros(BETS)
+    state, untouched, gain = opened()[0], opened()[0], np.zeros(BETS)
     for z in np.random.default_rng(SEED).standard_normal(LAG).tolist():
         dependence.whiten(state, z, True, gain)
     for name in ("level_coefficients", "level_precision", "spread_precision", "level_late"):
-        assert np.array_equal(state[name], new_shifts[name])
+        assert np.array_equal(state[name], untouched[name])
     dependence.whiten(state, 0.0, True, gain)
-    assert not np.array_equal(state["level_late"], new_shifts["level_late"])
+    assert not np.array_equal(state["level_late"], untouched["level_late"])
 
 
 def test_filters_that_only_run_teach_nothing() -> None:
     state, gain = opened()[0], np.zeros(BETS)
     for z in np.random.default_rng(SEED).standard_normal(300).tolist():
         dependence.whiten(state, z, False, gain)
-    new_shifts = opened()[0]
-    assert np.array_equal(state["level_coefficients"], new_shifts["level_coefficients"])
-    assert np.array_equal(state["level_precision"], new_shifts["level_precision"])
+    untouched = opened()[0]
+    assert np.array_equal(state["level_coefficients"], untouched["level_coefficients"])
+    assert np.array_equal(state["level_precision"], untouched["level_precision"])
     assert state["queued"] == 0
     assert state["level"].any()
 
@@ -169,8 +169,8 @@ def test_blocks_of_independent_scores_claim_half_of_the_budget_at_most(level: fl
     assert (found >= math.log(level)).sum() > 0
 
 
-def test_blocks_of_a_wandering_level_are_judged_by_how_it_used_to_wander() -> None:
-    """Block means three times as far from 0 as chance makes them, since ever: no news."""
+def test_blocks_of_an_autocorrelated_level_are_judged_by_their_long_run_variance() -> None:
+    """Block means have been three times as far from 0 as independent ones from the beginning: no evidence."""
     rng = np.random.default_rng(SEED)
     z = (np.repeat(rng.standard_normal(4000) * 0.7, 64) + rng.standard_normal(256_000)).clip(-CLIP, CLIP)
     long_run = np.zeros(1, LONG_RUN)
@@ -192,7 +192,7 @@ def test_a_small_lasting_shift_shows_in_the_long_blocks() -> None:
     assert found[8192:].max() > math.log(1e4)
 
 
-def test_a_young_reference_and_few_blocks_claim_nothing() -> None:
+def test_a_new_reference_and_few_blocks_claim_nothing() -> None:
     long_run = np.zeros(1, LONG_RUN)[0]
     for t in range(3 * 16):
         assert dependence.block_evidence(long_run, 3.0, t, 0) == -math.inf
@@ -203,9 +203,9 @@ def test_the_smallest_visible_shift_grows_with_the_claim(z: list[float], nats: f
     long_run = np.zeros(1, LONG_RUN)[0]
     for t, score in enumerate(z):
         dependence.block_evidence(long_run, score, t, 0)
-    modest, bold = (dependence.visible_shift(long_run, n) for n in (nats, nats + 1))
-    assert 0 < modest <= bold
-    assert math.isfinite(bold) == (len(z) >= 3 * BLOCK_EVENTS[0])
+    lower, higher = (dependence.visible_shift(long_run, n) for n in (nats, nats + 1))
+    assert 0 < lower <= higher
+    assert math.isfinite(higher) == (len(z) >= 3 * BLOCK_EVENTS[0])
 
 
 def test_clearing_blocks_keeps_the_memory_of_past_ones() -> None:

@@ -27,8 +27,8 @@ from tests.realdata import load, names, needs_data, values
 SEED = 31
 EVENTS = 500_000
 LEVELS = (1e3, 1e4)
-#: fresh streams, and their length: most of it is learning
-FRESH, WARM_UP = 150, 2000
+#: number of new streams, and their length: most of it is warm-up
+STREAMS, WARM_UP = 150, 2000
 
 Law = Callable[[np.random.Generator, int], Floats]
 #: marginal laws of what is measured on calls
@@ -49,7 +49,7 @@ LAWS: dict[str, Law] = {
 }
 
 
-def lots(rng: np.random.Generator, events: int) -> Floats:
+def draw(rng: np.random.Generator, events: int) -> Floats:
     return rng.random((events, 3))
 
 
@@ -57,7 +57,7 @@ def count(codes: Codes) -> int:
     return len(firings(codes))
 
 
-def told(detector: Detector, stream: list[float] | list[str], u: Floats) -> tuple[list[int], list[bool]]:
+def reported(detector: Detector, stream: list[float] | list[str], u: Floats) -> tuple[list[int], list[bool]]:
     """Events with evidence, and whether a change is open after each event."""
     found, states = [], []
     for t, (value, three) in enumerate(zip(stream, u.tolist(), strict=True)):
@@ -77,9 +77,9 @@ def eventful(rng: np.random.Generator) -> Floats:
 def test_the_fast_path_is_the_numeric_detector_event_for_event(logarithmic: bool) -> None:
     rng = np.random.default_rng(SEED)
     x = rng.normal(10, 1, 12_000) + eventful(rng)
-    u = lots(rng, x.size)
+    u = draw(rng, x.size)
     codes = numeric_codes(x, u, 1e3, logarithmic=logarithmic)
-    found, states = told(NumericDetector(level=1e3, logarithmic=logarithmic), x.tolist(), u)
+    found, states = reported(NumericDetector(level=1e3, logarithmic=logarithmic), x.tolist(), u)
     assert {FIRED, NEXT, RETURNED} <= set(codes.tolist())
     assert found == firings(codes)
     returned = np.flatnonzero(codes == RETURNED)
@@ -90,10 +90,10 @@ def test_the_fast_path_is_the_numeric_detector_event_for_event(logarithmic: bool
 def test_the_fast_path_is_the_binary_detector_event_for_event() -> None:
     rng = np.random.default_rng(SEED)
     x = rng.random(12_000) < 0.02 + 0.15 * eventful(rng)
-    u = lots(rng, x.size)
+    u = draw(rng, x.size)
     codes = binary_codes(x, u, 1e3)
     assert {FIRED, RETURNED} <= set(codes.tolist())
-    assert told(BinaryDetector(level=1e3), x.astype(float).tolist(), u)[0] == firings(codes)
+    assert reported(BinaryDetector(level=1e3), x.astype(float).tolist(), u)[0] == firings(codes)
 
 
 def test_the_fast_path_is_the_categorical_detector_event_for_event() -> None:
@@ -101,17 +101,17 @@ def test_the_fast_path_is_the_categorical_detector_event_for_event() -> None:
     x = np.where(
         rng.random(12_000) < 0.25 * eventful(rng), 1, rng.choice([0, 1, 2, 5], 12_000, p=[0.8, 0.1, 0.08, 0.02])
     )
-    u = lots(rng, x.size)
+    u = draw(rng, x.size)
     codes = category_codes(x, u, 1e3)
     assert codes.max() >= RETURNED
-    assert told(CategoricalDetector(level=1e3), [f"c{each}" for each in x.tolist()], u)[0] == firings(codes)
+    assert reported(CategoricalDetector(level=1e3), [f"c{each}" for each in x.tolist()], u)[0] == firings(codes)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("law", LAWS)
 def test_independent_values_of_any_law_keep_the_budget(law: str, level: float) -> None:
     rng = np.random.default_rng(SEED)
-    found = count(numeric_codes(LAWS[law](rng, EVENTS), lots(rng, EVENTS), level))
+    found = count(numeric_codes(LAWS[law](rng, EVENTS), draw(rng, EVENTS), level))
     assert 0 < found <= poisson_limit(EVENTS / level)
 
 
@@ -121,30 +121,30 @@ def test_independent_values_of_any_law_keep_the_budget(law: str, level: float) -
 def test_values_taken_as_they_are_keep_the_budget_in_any_unit(law: str) -> None:
     """Not as logarithms, and with a unit of 1: a 32-bit float must still tell the dithered values apart."""
     rng = np.random.default_rng(SEED)
-    x, u = LAWS[law](rng, EVENTS), lots(rng, EVENTS)
+    x, u = LAWS[law](rng, EVENTS), draw(rng, EVENTS)
     assert count(numeric_codes(x, u, 1e3, logarithmic=False, unit=1.0)) <= poisson_limit(EVENTS / 1e3)
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_young_streams_keep_the_budget(law: str) -> None:
+def test_new_streams_keep_the_budget(law: str) -> None:
     rng = np.random.default_rng(SEED)
-    found = sum(count(numeric_codes(LAWS[law](rng, WARM_UP), lots(rng, WARM_UP), 1e3)) for _ in range(FRESH))
-    assert found <= poisson_limit(FRESH * WARM_UP / 1e3)
+    found = sum(count(numeric_codes(LAWS[law](rng, WARM_UP), draw(rng, WARM_UP), 1e3)) for _ in range(STREAMS))
+    assert found <= poisson_limit(STREAMS * WARM_UP / 1e3)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.2, 0.5, 0.9])
 def test_a_constant_share_keeps_the_budget(share: float, level: float) -> None:
     rng = np.random.default_rng(SEED)
-    found = count(binary_codes(rng.random(EVENTS) < share, lots(rng, EVENTS), level))
+    found = count(binary_codes(rng.random(EVENTS) < share, draw(rng, EVENTS), level))
     assert 0 < found <= poisson_limit(EVENTS / level)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.2, 0.5, 0.9])
-def test_young_shares_keep_the_budget(share: float) -> None:
+def test_new_shares_keep_the_budget(share: float) -> None:
     rng = np.random.default_rng(SEED)
-    found = sum(count(binary_codes(rng.random(WARM_UP) < share, lots(rng, WARM_UP), 1e3)) for _ in range(FRESH))
-    assert found <= poisson_limit(FRESH * WARM_UP / 1e3)
+    found = sum(count(binary_codes(rng.random(WARM_UP) < share, draw(rng, WARM_UP), 1e3)) for _ in range(STREAMS))
+    assert found <= poisson_limit(STREAMS * WARM_UP / 1e3)
 
 
 SHARES = {
@@ -160,7 +160,7 @@ SHARES = {
 def test_constant_shares_of_categories_keep_one_budget_together(kind: str, level: float) -> None:
     rng = np.random.default_rng(SEED)
     x: Integers = rng.choice(len(SHARES[kind]), EVENTS, p=SHARES[kind])
-    found = count(category_codes(x, lots(rng, EVENTS), level))
+    found = count(category_codes(x, draw(rng, EVENTS), level))
     assert 0 < found <= poisson_limit(EVENTS / level)
 
 
@@ -170,7 +170,7 @@ def test_values_that_follow_their_past_keep_the_budget(phi: float, level: float)
     """Approximate in theory: what the past explains is learned, and taken out."""
     rng = np.random.default_rng(SEED)
     x = lfilter([1.0], [1.0, -phi], rng.standard_normal(EVENTS)) * math.sqrt(1 - phi * phi)
-    assert count(numeric_codes(np.exp(0.5 * x), lots(rng, EVENTS), level)) <= poisson_limit(EVENTS / level)
+    assert count(numeric_codes(np.exp(0.5 * x), draw(rng, EVENTS), level)) <= poisson_limit(EVENTS / level)
 
 
 @pytest.mark.data
@@ -180,7 +180,7 @@ def test_real_values_in_random_order_keep_the_budget(level: float, real_values: 
     rng = np.random.default_rng(SEED)
     found = events = 0
     for x, binary in real_values:
-        shuffled, u = rng.permutation(x), lots(rng, x.size)
+        shuffled, u = rng.permutation(x), draw(rng, x.size)
         codes = binary_codes(shuffled == 1, u, level) if binary else numeric_codes(shuffled, u, level)
         found += count(codes)
         events += x.size
@@ -190,13 +190,13 @@ def test_real_values_in_random_order_keep_the_budget(level: float, real_values: 
 
 @pytest.fixture(scope="module")
 def real_values() -> list[tuple[Floats, bool]]:
-    """Every view of every stream that shows its models (the blind ones have the same numbers)."""
+    """Every view of every stream that shows its models (those that hide them have the same numbers)."""
     return [(view.values, view.binary) for name in names() for view in values(load(name)).values()]
 
 
 def test_the_count_sees_a_stream_that_does_move() -> None:
     rng = np.random.default_rng(SEED)
     moving = rng.standard_normal(100_000) + 2 * (np.arange(100_000) // 1000 % 2)
-    assert count(numeric_codes(np.exp(moving), lots(rng, moving.size), 1e4)) > poisson_limit(10)
+    assert count(numeric_codes(np.exp(moving), draw(rng, moving.size), 1e4)) > poisson_limit(10)
     share = rng.random(100_000) < np.where(np.arange(100_000) // 1000 % 2, 0.4, 0.01)
-    assert count(binary_codes(share, lots(rng, share.size), 1e4)) > poisson_limit(10)
+    assert count(binary_codes(share, draw(rng, share.size), 1e4)) > poisson_limit(10)

@@ -22,15 +22,15 @@ SCRATCH = np.zeros(BETS)
 
 def numbers(events: list[float]) -> tuple[Arena, Arena]:
     """Row 0 has seen these transformed values, and opened nothing."""
-    rows, frozen = np.zeros(2, numeric.NUMERIC), np.zeros(1, numeric.FROZEN_NUMERIC)
+    rows, frozen = np.zeros(2, numeric.NUMERIC_STATE), np.zeros(1, numeric.FROZEN_NUMERIC_STATE)
     numeric.open_row(rows[0], math.log(1e3), math.log(1e4))
     feed(rows, frozen, events)
     return rows, frozen
 
 
 def feed(rows: Arena, frozen: Arena, events: list[float]) -> list[int]:
-    lots = np.random.default_rng(SEED).random((len(events), 2)).tolist()
-    pairs = zip(events, lots, strict=True)
+    uniforms = np.random.default_rng(SEED).random((len(events), 2)).tolist()
+    pairs = zip(events, uniforms, strict=True)
     return [numeric.observe(rows, 0, frozen, y, u, v, NEVER, SCRATCH) for y, (u, v) in pairs]
 
 
@@ -54,7 +54,7 @@ def law(values: list[float]) -> tuple[int, object, object]:
     return len(values), pytest.approx(np.mean(values)), pytest.approx(np.var(values, ddof=1), rel=1e-4)
 
 
-def test_the_yardstick_is_what_was_before_the_change_and_the_watcher_what_came_since() -> None:
+def test_the_frozen_reference_is_what_was_before_the_change_and_the_watcher_what_came_since() -> None:
     rows, frozen, old, new = opened()
     assert known(frozen[0]["reference"]) == law(old)
     assert known(rows[1]["reference"]) == law(new)
@@ -70,7 +70,7 @@ def test_opening_a_change_leaves_the_process_that_found_it_undisturbed() -> None
     for name in ("reference", "residuals", "whitener", "long_run", "wealth", "log_notice", "log_page", "events"):
         assert np.array_equal(rows[0][name], alone[0][name]), name
     later = normal(12, 30, 3)
-    feed(rows, np.zeros(1, numeric.FROZEN_NUMERIC), later)
+    feed(rows, np.zeros(1, numeric.FROZEN_NUMERIC_STATE), later)
     feed(alone, frozen, later)
     assert rows[0]["log_page"] == alone[0]["log_page"]
 
@@ -78,7 +78,7 @@ def test_opening_a_change_leaves_the_process_that_found_it_undisturbed() -> None
 def test_a_return_gives_the_old_references_back() -> None:
     rows, frozen, old, _ = opened()
     feed(rows, frozen, normal(10, 40, 5))
-    numeric.restore(rows, 0, frozen)
+    numeric.restore_number(rows, 0, frozen)
     assert known(rows[0]["reference"]) == law(old)
     assert (rows[0]["watcher"], rows[0]["frozen"], rows[0]["retained"]) == (-1, -1, -1)
     assert rows[0]["log_notice"] == -math.inf
@@ -104,7 +104,7 @@ def test_accepting_makes_the_watcher_the_process() -> None:
     assert (rows[0]["watcher"], rows[0]["frozen"], rows[0]["retained"]) == (-1, -1, -1)
 
 
-def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_yardstick() -> None:
+def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_reference() -> None:
     """So that drift in small steps cannot hide."""
     rows, frozen, old, new = opened(floor=5.0)
     lifecycle.close_immaterial(rows, 0)
@@ -117,7 +117,7 @@ def test_after_a_change_too_small_to_matter_the_next_is_measured_from_the_same_y
     assert known(rows[0]["reference"]) == law([*new, *later])
 
 
-def test_the_next_change_keeps_the_oldest_yardstick() -> None:
+def test_the_next_change_keeps_the_oldest_frozen_reference() -> None:
     rows, frozen, old, _ = opened()
     later = normal(15, 40, 8)
     feed(rows, frozen, later)
@@ -139,7 +139,7 @@ said = st.lists(st.booleans(), min_size=1, max_size=300)
 
 @given(said, st.lists(st.booleans(), min_size=1, max_size=RECENT_VALUES))
 def test_the_counts_of_a_share_are_split_at_the_change(old: list[bool], new: list[bool]) -> None:
-    rows, frozen = np.zeros(2, categorical.SHARE), np.zeros(1, categorical.FROZEN_SHARE)
+    rows, frozen = np.zeros(2, categorical.SHARE_STATE), np.zeros(1, categorical.FROZEN_SHARE_STATE)
     categorical.open_share(rows[0], 0, False, math.log(1e3), math.log(1e4))
     for t, hit in enumerate([*old, *new]):
         categorical.advance_share(rows[0], hit, (t % 7 + 0.5) / 7, np.zeros(categorical.RATIO_BETS))
@@ -153,7 +153,7 @@ def test_the_counts_of_a_share_are_split_at_the_change(old: list[bool], new: lis
 
 
 def test_a_category_that_comes_late_has_missed_all_earlier_events() -> None:
-    row = np.zeros(1, categorical.SHARE)[0]
+    row = np.zeros(1, categorical.SHARE_STATE)[0]
     categorical.open_share(row, 40, False, 7.0, 9.0)
     categorical.count_share(row, True)
     assert (row["events"], row["hits"], row["misses"]) == (41, 1, 40)

@@ -35,8 +35,8 @@ def delays(codes: Callable[[np.random.Generator, Floats], Codes], streams: int =
 
 def numeric_evidence(x: Floats, u: Floats, **settings: bool) -> list[tuple[int, Evidence]]:
     detector, found = NumericDetector(level=1e4, **settings), []
-    for t, (value, lots) in enumerate(zip(x.tolist(), u.tolist(), strict=True)):
-        if evidence := detector.update(value, uniforms=tuple(lots)):
+    for t, (value, row) in enumerate(zip(x.tolist(), u.tolist(), strict=True)):
+        if evidence := detector.update(value, uniforms=tuple(row)):
             found.append((t, evidence))
     return found
 
@@ -87,9 +87,11 @@ def test_a_change_is_dated_to_a_few_events_with_direction_and_effect() -> None:
 def test_a_share_is_dated_too() -> None:
     rng, errors = np.random.default_rng(SEED), []
     for _ in range(25):
-        detector, lots = BinaryDetector(level=1e4), rng.random((EVENTS, 3)).tolist()
+        detector, uniforms = BinaryDetector(level=1e4), rng.random((EVENTS, 3)).tolist()
         x = (rng.random(EVENTS) < np.where(CHANGED, 0.3, 0.01)).tolist()
-        found = [(t, e) for t in range(EVENTS) if (e := detector.update(x[t], uniforms=tuple(lots[t]))) and t >= BEFORE]
+        found = [
+            (t, e) for t in range(EVENTS) if (e := detector.update(x[t], uniforms=tuple(uniforms[t]))) and t >= BEFORE
+        ]
         t, evidence = found[0]
         errors.append(abs(t - evidence.change.estimate - BEFORE))
         assert evidence.direction == "up"
@@ -99,7 +101,7 @@ def test_a_share_is_dated_too() -> None:
 
 @pytest.mark.parametrize("outlier", [1e9, 0.0])
 def test_a_single_extreme_value_opens_nothing(outlier: float) -> None:
-    """In one stream of a hundred at most, chance included."""
+    """In one stream of a hundred at most, false alarms included."""
     rng, fired = np.random.default_rng(SEED), 0
     for _ in range(1000):
         x = values(rng, 0.0, 1100)
@@ -142,7 +144,7 @@ def test_evidence_of_a_second_change_compares_with_the_level_before_the_first() 
     assert second.guarantee == "empirical"
 
 
-def test_a_change_of_a_young_stream_is_found() -> None:
+def test_a_change_of_a_new_stream_is_found() -> None:
     rng, delay = np.random.default_rng(SEED), []
     t = np.arange(400)
     for _ in range(STREAMS):

@@ -29,13 +29,13 @@ def rank_all(refs: Arena, rows: Arena, x: Floats, u: Floats, v: Floats) -> Float
         for t in range(x.shape[1]):
             y = x[s, t]
             if rows.size:
-                y = numeric.prepare(rows[s], y, u[s, t], True, numeric.DITHER)
+                y = numeric.prepare_number(rows[s], y, u[s, t], True, numeric.DITHER)
             found[s, t] = ranks.rank(refs[s], y, v[s, t])
     return found
 
 
 def ranked(x: Floats, rng: np.random.Generator, *, dithered: bool = True) -> Floats:
-    rows = np.zeros(x.shape[0] if dithered else 0, numeric.NUMERIC)
+    rows = np.zeros(x.shape[0] if dithered else 0, numeric.NUMERIC_STATE)
     return rank_all(np.zeros(x.shape[0], REFERENCE), rows, x, rng.random(x.shape), rng.random(x.shape))
 
 
@@ -107,7 +107,7 @@ def test_without_dither_long_runs_of_ties_are_not_uniform() -> None:
 
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 3.0]), min_size=1, max_size=EXACT), uniforms)
-def test_ties_share_their_ranks_exactly_while_the_reference_is_young(values: list[float], v: float) -> None:
+def test_ties_share_their_ranks_exactly_in_the_warm_up_of_a_reference(values: list[float], v: float) -> None:
     ref, past = np.zeros(1, REFERENCE)[0], np.zeros(0)
     for y in values:
         below, equal = (past < y).sum(), (past == y).sum()
@@ -147,7 +147,7 @@ def test_the_ladders_hold_the_extremes_in_order() -> None:
 
 
 @pytest.mark.parametrize("events", [1, 7, EXACT - 2])
-def test_forget_undoes_rank_exactly_while_the_reference_is_young(events: int) -> None:
+def test_forget_undoes_rank_exactly_in_the_warm_up_of_a_reference(events: int) -> None:
     values = np.random.default_rng(events).integers(0, 40, events).astype(float)
     for y in (values[0], -1.0, 17.5, 99.0):
         ref, before = reference(values), reference(values)
@@ -222,19 +222,19 @@ def test_an_empty_reference_has_no_mean_and_no_median() -> None:
     assert ranks.variance(ref) == 0
 
 
-def test_a_cleared_reference_starts_afresh() -> None:
+def test_a_cleared_reference_is_as_a_new_one() -> None:
     values = np.random.default_rng(9).standard_normal(600)
     ref = reference(values)
     ranks.clear(ref)
-    new_shifts = np.zeros(1, REFERENCE)[0]
+    new = np.zeros(1, REFERENCE)[0]
     for y in values.tolist():
-        assert ranks.rank(ref, y, 0.4) == ranks.rank(new_shifts, y, 0.4)
+        assert ranks.rank(ref, y, 0.4) == ranks.rank(new, y, 0.4)
 
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(floats, uniforms), max_size=120), st.integers(0, 3), st.booleans())
 def test_any_numbers_leave_a_sound_reference(pairs: list[tuple[float, float]], warm: int, forgetting: bool) -> None:
-    """Young and frozen, with values taken back in between: what every later rank relies on."""
+    """Before and after the bins are made, with values removed in between: what every later rank relies on."""
     ref = reference(np.random.default_rng(warm).standard_normal(200 * warm))
     for n, (y, v) in enumerate(pairs):
         assert 0 < ranks.rank(ref, y, v) < 1

@@ -18,7 +18,7 @@ def views() -> dict[str, Values]:
 
 
 @pytest.mark.parametrize("level", [1e3, 1e4])
-def test_streams_that_wander_as_real_traffic_does_keep_the_budget(views: dict[str, Values], level: float) -> None:
+def test_streams_as_dependent_as_real_traffic_keep_the_budget(views: dict[str, Values], level: float) -> None:
     false, events, _ = judge(views, at_level(level), (0,))
     assert events > 200_000
     assert false <= poisson_limit(events / level), (false, events / level)

@@ -26,7 +26,7 @@ SEED = 19
 
 @kernel
 def play(records: Arena, y: Floats, ring: npt.NDArray[np.float32], level: float, wealth: Floats) -> int:
-    """Weighted wealth after every value; how often they reach the level, from where they start again."""
+    """Weighted wealth after every value; how often they reach the level, after which they start again."""
     crossed = 0
     for t in range(y.size):
         wealth[t], _ = bet_on_records(records[0], ring, y[t], t)
@@ -54,7 +54,7 @@ LAWS = {
 @pytest.mark.parametrize("events", [300, 3000])
 @pytest.mark.parametrize("law", LAWS)
 def test_exchangeable_values_win_their_part_of_the_budget_at_most(law: str, events: int) -> None:
-    """E[crossings in n events] <= n x weight of both sides / level, whatever the law and however young the stream."""
+    """E[crossings in n events] <= n x weight of both sides / level, for any law and any length of the stream."""
     rng, level, total = np.random.default_rng(SEED), 1.0, 600_000
     crossed = sum(played(LAWS[law](rng, events), level)[0] for _ in range(total // events))
     assert crossed <= poisson_limit(total * 2 * WEIGHT / level)
@@ -84,11 +84,11 @@ def test_values_just_beyond_the_record_are_no_hits() -> None:
     assert played(logs)[1].max() == 0
 
 
-def test_a_young_stream_and_one_that_started_afresh_claim_nothing() -> None:
-    young = np.repeat([0.0, 100.0], [NEEDED + LAG - 20, 19])
-    assert played(young)[1].max() == 0
-    assert played(np.concatenate([np.zeros(1), young]))[1].max() == 0
-    assert played(np.concatenate([np.zeros(20), young]))[1].max() > 0
+def test_a_new_stream_and_a_restarted_one_claim_nothing() -> None:
+    new = np.repeat([0.0, 100.0], [NEEDED + LAG - 20, 19])
+    assert played(new)[1].max() == 0
+    assert played(np.concatenate([np.zeros(1), new]))[1].max() == 0
+    assert played(np.concatenate([np.zeros(20), new]))[1].max() > 0
     _, _, records = played(np.random.default_rng(SEED).random(500))
     restart_records(records)
     assert bet_on_records(records, np.zeros(RECENT_VALUES, np.float32), 1e6, 500)[0] == 0

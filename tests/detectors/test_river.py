@@ -46,7 +46,7 @@ def test_parameters_reach_the_detector() -> None:
     assert make_river("ADWIN(delta=0.125)").delta == 0.125
 
 
-def test_chance_inside_a_river_detector_has_a_fixed_seed() -> None:
+def test_randomness_inside_a_river_detector_has_a_fixed_seed() -> None:
     """Else a replay would not be equal to what was live."""
     kinds = [kind for kind in vars(drift).values() if isinstance(kind, type) and issubclass(kind, DriftDetector)]
     seeded = [kind.__name__ for kind in kinds if "seed" in inspect.signature(kind).parameters]
@@ -134,9 +134,9 @@ def test_a_snapshot_makes_its_detector_again_and_no_other() -> None:
     for x in shifted(5)[:1003]:
         detector.update(x, uniforms=U)
     state = detector.snapshot()
-    twin = RiverDetector.from_snapshot(state)
+    restored = RiverDetector.from_snapshot(state)
     rest = shifted(5)[1003:]
-    assert [twin.update(x, uniforms=U) for x in rest] == [detector.update(x, uniforms=U) for x in rest]
+    assert [restored.update(x, uniforms=U) for x in rest] == [detector.update(x, uniforms=U) for x in rest]
     with pytest.raises(ValueError, match="PageHinkley"):
         RiverDetector("ADWIN()").restore(state)
 

@@ -1,4 +1,4 @@
-"""The expected value given clock and tokens: used only where it explains something, and too late to hide a change."""
+"""The expected value given clock and covariates: used only where it explains something, too late to hide a change."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -183,8 +183,8 @@ def test_a_cost_that_follows_from_the_tokens_keeps_the_budget(cost: str) -> None
         rng = np.random.default_rng(seed)
         tokens = two_tokens(rng, events)
         detector = NumericDetector(level=level, covariates=2)
-        known, lots = np.log1p(tokens).tolist(), rng.random((events, 3)).tolist()
-        for value, logs, u in zip(COSTS[cost](tokens).tolist(), known, lots, strict=True):
+        known, uniforms = np.log1p(tokens).tolist(), rng.random((events, 3)).tolist()
+        for value, logs, u in zip(COSTS[cost](tokens).tolist(), known, uniforms, strict=True):
             found += detector.update(value, uniforms=tuple(u), covariates=tuple(logs)) is not None
         assert detector.refused == 0
     assert found <= poisson_limit(10 * events / level)
@@ -207,8 +207,9 @@ def test_given_tokens_a_price_that_rose_by_a_fifth_is_seen_at_once_and_longer_an
 
 
 def first_firing_after(t: int, values: Floats, minutes: Integers, seed: int, *, seasonal: bool) -> float:
-    detector, lots = NumericDetector(level=1e4, seasonal=seasonal), np.random.default_rng(seed).random((values.size, 3))
-    for now, (value, u) in enumerate(zip(values.tolist(), lots.tolist(), strict=True)):
+    detector = NumericDetector(level=1e4, seasonal=seasonal)
+    uniforms = np.random.default_rng(seed).random((values.size, 3))
+    for now, (value, u) in enumerate(zip(values.tolist(), uniforms.tolist(), strict=True)):
         if detector.update(value, uniforms=tuple(u), clock=int(minutes[now]) * 60_000) and now >= t:
             return now - t
     return math.inf

@@ -1,4 +1,4 @@
-"""The kernels' special functions against SciPy's, and the uniforms of events against chance."""
+"""The kernels' special functions against SciPy's, and the uniforms of events against their law."""
 
 import math
 from itertools import pairwise

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from leeboard.detectors.core.lifecycle import FIRED, LEVEL, NEXT, RETURNED
-from leeboard.detectors.vector.store import FIT_EVENTS, GIVENS, VECTORS
+from leeboard.detectors.vector.store import CONDITIONING, FIT_EVENTS, VECTORS
 from leeboard.pipelines.watch.texts.rows import (
     INPUT_FEATURES,
     INPUT_STYLE,
@@ -25,7 +25,7 @@ from leeboard.pipelines.watch.texts.signals import (
     OUTPUT_PARTS,
     PARTS_CALL,
     SIGNALS,
-    STYLE,
+    STYLE_COLUMN,
     is_degenerate,
     restart_inputs,
     restart_outputs,
@@ -38,7 +38,7 @@ from tests.realdata.texts import join
 #: calls before a change, changed, and back again
 BEFORE, CHANGED, BACK = 1000, 700, 800
 CALLS = BEFORE + CHANGED + BACK
-OUTPUT_SIGNALS = {SIGNALS[s] for s in (OUTPUT_PARTS, STYLE, CONDITIONAL)}
+OUTPUT_SIGNALS = {SIGNALS[s] for s in (OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL)}
 
 
 def life(moved: float = 2.0) -> TextBatch:
@@ -88,10 +88,10 @@ def test_any_batching_gives_the_same_state_and_the_same_news(stream: TextBatch, 
 def test_a_restored_scope_goes_on_as_if_nothing_had_happened(stream: TextBatch, cut: int) -> None:
     events = hashes(CALLS, 0)
     scope, _ = fed(part_of(stream, 0, cut)) if cut else (TextScope(), [])
-    twin = TextScope.restored(scope.parts())
+    other = TextScope.restored(scope.parts())
     rest = part_of(stream, cut, CALLS), events[cut:]
-    assert twin.feed(*rest) == scope.feed(*rest)
-    assert twin.parts() == scope.parts()
+    assert other.feed(*rest) == scope.feed(*rest)
+    assert other.parts() == scope.parts()
 
 
 def test_calls_without_texts_change_nothing(stream: TextBatch) -> None:
@@ -108,9 +108,9 @@ def only(batch: TextBatch, bits: int) -> TextBatch:
 
 def test_outputs_alone_have_their_two_signals(stream: TextBatch) -> None:
     alone, found = fed(only(stream, OUTPUT_FEATURES | OUTPUT_STYLE))
-    assert {each.signal for each in found} == {SIGNALS[OUTPUT_PARTS], SIGNALS[STYLE]}
+    assert {each.signal for each in found} == {SIGNALS[OUTPUT_PARTS], SIGNALS[STYLE_COLUMN]}
     both, _ = fed(stream)
-    for s in (OUTPUT_PARTS, STYLE):
+    for s in (OUTPUT_PARTS, STYLE_COLUMN):
         assert alone.row(s).tobytes() == both.row(s).tobytes()
     assert alone.row(CONDITIONAL)["events"] == alone.row(CONTENT)["events"] == 0
 
@@ -127,7 +127,7 @@ def test_every_third_input_without_a_vector_is_left_out_of_vectors_only(stream: 
     scope, found = fed(stream._replace(measured=stream.measured & bits))
     whole, _ = fed(stream)
     assert scope.row(CONTENT)["events"] == scope.row(CONDITIONAL)["events"] == CALLS - int(third.sum())
-    for s in (OUTPUT_PARTS, STYLE, INPUT_PARTS):
+    for s in (OUTPUT_PARTS, STYLE_COLUMN, INPUT_PARTS):
         assert scope.row(s).tobytes() == whole.row(s).tobytes()
     assert {each.signal for each in found} == OUTPUT_SIGNALS
 
@@ -137,7 +137,7 @@ def test_a_side_with_a_number_that_is_none_is_refused_and_counted(stream: TextBa
     features[50, 3], features[800, 0], scales[810] = np.nan, np.inf, np.nan
     scope, _ = fed(stream._replace(output_features=features, input_scales=scales))
     assert scope.text["refused"] == 3
-    assert scope.row(STYLE)["events"] == CALLS - 2
+    assert scope.row(STYLE_COLUMN)["events"] == CALLS - 2
     assert scope.row(CONTENT)["events"] == CALLS - 1
     assert all(np.isfinite(np.frombuffer(scope.row(s)["wealth"].tobytes()[:96])).all() for s in DIRECTIONS)
 
@@ -149,7 +149,7 @@ def test_a_signal_that_is_switched_off_leaves_the_others_as_they_are(stream: Tex
     at = 0
     for stop in (PARTS_CALL - 1, FIT_EVENTS - 1, CALLS):
         TextScope.reserve(scope)
-        scope.rows[2 + STYLE] = scope.rows[2 + INPUT_PARTS] = -1
+        scope.rows[2 + STYLE_COLUMN] = scope.rows[2 + INPUT_PARTS] = -1
         scope.feed(part_of(stream, at, stop), hashes(CALLS, 0)[at:stop])
         at = stop
     for s in (OUTPUT_PARTS, CONDITIONAL, CONTENT):
@@ -164,11 +164,11 @@ def test_another_embedder_is_another_baseline_and_no_alert(stream: TextBatch) ->
     mixed = np.random.default_rng(1).permutation(inputs.vectors.shape[1])
     batch = batch_of(outputs, inputs._replace(vectors=np.ascontiguousarray(inputs.vectors[:, mixed])))
     unchanged = batch_of(outputs, inputs)
-    twin, _ = fed(part_of(stream, 0, 900))
+    other, _ = fed(part_of(stream, 0, 900))
     assert scope.feed(batch, hashes(1500, 1)) == []
-    twin.feed(unchanged, hashes(1500, 1))
-    for s in (OUTPUT_PARTS, STYLE, INPUT_PARTS):
-        assert scope.row(s).tobytes() == twin.row(s).tobytes()
+    other.feed(unchanged, hashes(1500, 1))
+    for s in (OUTPUT_PARTS, STYLE_COLUMN, INPUT_PARTS):
+        assert scope.row(s).tobytes() == other.row(s).tobytes()
     assert scope.row(CONTENT)["events"] == scope.row(CONDITIONAL)["events"] == 1500
     assert chunks_needed(scope.text, scope.arenas.stores, 0, 1, 1) == 0
 
@@ -179,7 +179,7 @@ def test_outputs_never_find_their_halves_among_the_vectors_of_another_embedder(s
     restart_inputs(scope.arenas, scope.rows, scope.chunks, scope.calls + 1, False, True)
     scope.feed(batch_of(*made_up(500, 9)), hashes(500, 1))
     assert scope.row(CONTENT)["events"] == scope.row(CONDITIONAL)["events"] == 500
-    assert all(call > calls for call in scope.space["given"]["calls"][:500])
+    assert all(call > calls for call in scope.store["conditioning"]["calls"][:500])
 
 
 def test_another_way_of_counting_is_another_baseline_and_no_alert(stream: TextBatch) -> None:
@@ -188,14 +188,14 @@ def test_another_way_of_counting_is_another_baseline_and_no_alert(stream: TextBa
     outputs, inputs = made_up(1500, 9)
     batch = batch_of(outputs._replace(features=5 + 100 * outputs.features, style=outputs.style[:, ::-1].copy()), inputs)
     assert scope.feed(batch, hashes(1500, 1)) == []
-    assert scope.row(STYLE)["events"] == 1500
+    assert scope.row(STYLE_COLUMN)["events"] == 1500
 
 
 def test_a_change_that_is_open_at_a_restart_ends_without_a_word(stream: TextBatch) -> None:
     scope, _ = fed(part_of(stream, 0, BEFORE + 300))
-    assert all(scope.is_open(s) for s in (OUTPUT_PARTS, STYLE, CONDITIONAL))
+    assert all(scope.is_open(s) for s in (OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL))
     restart_outputs(scope.arenas, scope.rows, scope.chunks, scope.calls + 1, True)
-    assert not any(scope.is_open(s) for s in (OUTPUT_PARTS, STYLE, CONDITIONAL))
+    assert not any(scope.is_open(s) for s in (OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL))
     assert scope.feed(part_of(stream, BEFORE + 300, BEFORE + CHANGED), hashes(CHANGED - 300, 5)) == []
 
 
@@ -205,7 +205,7 @@ def test_a_new_level_is_accepted_and_the_next_change_is_measured_from_it() -> No
     batch = batch_of(join(*(outputs for outputs, _ in parts)), join(*(inputs for _, inputs in parts)))
     scope, events = TextScope(), hashes(2300, 0)
     scope.feed(part_of(batch, 0, 1700), events[:1700])
-    for s in (OUTPUT_PARTS, STYLE, CONDITIONAL):
+    for s in (OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL):
         assert scope.is_open(s)
         scope.accept(s)
     assert scope.feed(part_of(batch, 1700, 1900), events[1700:1900]) == []
@@ -227,35 +227,35 @@ def test_a_second_change_on_top_of_an_open_one_is_the_next_one() -> None:
         assert each.effect.effect > first.effect.effect  # from before the first change
 
 
-def test_a_coder_is_worn_when_its_coordinates_no_longer_vary(stream: TextBatch) -> None:
+def test_a_quantiser_is_degenerate_when_its_coordinates_no_longer_vary(stream: TextBatch) -> None:
     scope, _ = fed(part_of(stream, 0, 1000))
-    assert not is_degenerate(scope.space, VECTORS, 900)
+    assert not is_degenerate(scope.store, VECTORS, 900)
     outputs, inputs = made_up(200, 5)
     outputs.style[:, :] = 0
     outputs.features[:, 4:] = -1.0
     scope.feed(batch_of(outputs, inputs), hashes(200, 6))
-    assert is_degenerate(scope.space, VECTORS, 1000)
-    assert not is_degenerate(scope.space, GIVENS, 1000)
-    assert not is_degenerate(scope.space, VECTORS, 1180)  # too few to tell
+    assert is_degenerate(scope.store, VECTORS, 1000)
+    assert not is_degenerate(scope.store, CONDITIONING, 1000)
+    assert not is_degenerate(scope.store, VECTORS, 1180)  # too few to tell
 
 
 def compressed(scope: TextScope, after_call: int = 0) -> float:
     """KB that a checkpoint writes."""
     parts = [scope.text.tobytes()]
     used = chunks_needed(scope.text, scope.arenas.stores, scope.rows[1], 0, 0)
-    young = [scope.arenas.young[i] for i in scope.chunks[:used].tolist()]
-    parts += [chunk.tobytes() for chunk in young if warm_up_written(chunk) > after_call]
+    warm_up = [scope.arenas.warm_up[i] for i in scope.chunks[:used].tolist()]
+    parts += [chunk.tobytes() for chunk in warm_up if warm_up_written(chunk) > after_call]
     for s in scope.bank.columns(0):
         parts += [part for part in scope.bank.changes(s).dump(scope.bank.row(0, s)) if part is not None]
-    parts += stored_parts(scope.space, after_call).values() if scope.rows[1] >= 0 else []
+    parts += stored_parts(scope.store, after_call).values() if scope.rows[1] >= 0 else []
     return sum(len(zlib.compress(part, 1)) for part in parts) / 1024
 
 
-def test_the_state_of_a_scope_is_small_while_it_is_young_and_bounded_when_it_is_busy(stream: TextBatch) -> None:
-    young, _ = fed(part_of(stream, 0, 100))
-    assert compressed(young) < 40
+def test_the_state_of_a_scope_is_small_in_the_warm_up_and_bounded_when_it_is_busy(stream: TextBatch) -> None:
+    warm_up, _ = fed(part_of(stream, 0, 100))
+    assert compressed(warm_up) < 40
     busy, _ = fed(part_of(stream, 0, BEFORE + CHANGED))
-    assert all(busy.is_open(s) for s in (OUTPUT_PARTS, STYLE, CONDITIONAL))
+    assert all(busy.is_open(s) for s in (OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL))
     assert compressed(busy) < 512
     assert compressed(busy, BEFORE + CHANGED - 100) < 0.85 * compressed(busy)
     whole = sum(len(part) for name, part in busy.parts().items() if not name.startswith("warm_up"))
@@ -267,11 +267,11 @@ def test_levels_stand_for_calls_of_the_scope(stream: TextBatch) -> None:
     calls = []
     for level in (1e3, 1e5, 1e8):
         _, found = fed(part_of(stream, 0, BEFORE + CHANGED), nats=math.log(level), page_nats=math.log(1e9))
-        calls.append(min(each.call for each in found if each.signal == SIGNALS[STYLE]))
+        calls.append(min(each.call for each in found if each.signal == SIGNALS[STYLE_COLUMN]))
     assert calls == sorted(calls)
     assert calls[0] < calls[2]
 
 
-def test_the_bits_of_what_was_measured_are_told_apart() -> None:
+def test_the_bits_of_what_was_measured_are_distinct() -> None:
     bits = (OUTPUT_FEATURES, OUTPUT_STYLE, INPUT_FEATURES, INPUT_STYLE, INPUT_VECTOR)
     assert sum(bits) == 31

@@ -44,7 +44,9 @@ def leaves(name: str, array: npt.NDArray[np.generic]) -> Iterator[tuple[str, byt
 
 def digests(name: str, detector: Detector, found: list[Evidence]) -> dict[str, str]:
     """Digest of every array of a detector, of every field of its state, and of its evidence."""
+    changes = vars(detector)["_changes"]
     arrays = {key: value for key, value in vars(detector).items() if isinstance(value, np.ndarray)}
+    arrays |= {"rows": changes.rows.array, "frozen": changes.frozen.array}
     parts = {f"{name}.{key}": dict(leaves(key, value)) for key, value in arrays.items()}
     fields = {f"{name}.{field}": data for part in parts.values() for field, data in part.items()}
     fields[f"{name}.evidence"] = repr([(e.level.hex(), e.effect.hex(), e) for e in found]).encode()
@@ -115,7 +117,7 @@ def everything() -> dict[str, str]:
         **shares("binary", BinaryDetector(level=1e3, page_level=1e5)),
         **shares("categories", CategoricalDetector(level=1e3, page_level=1e5)),
         **vectors("direction", DirectionDetector(dimensions=3, level=1e3)),
-        **vectors("conditional", ConditionalDetector(dimensions=3, given=2, level=1e3)),
+        **vectors("conditional", ConditionalDetector(dimensions=3, conditioning_dimensions=2, level=1e3)),
         **vectors("features", FeaturesDetector(features=3, level=1e3)),
     }
     for seed in SEEDS:

@@ -20,7 +20,7 @@ Law = Callable[[np.random.Generator, int], Floats]
 
 
 def shares_and_zeros(rng: np.random.Generator, n: int) -> Floats:
-    """What is counted of texts: mostly zeros, ties, heavy tails, constants."""
+    """As counts of tokens: mostly zeros, ties, heavy tails, constants."""
     x = rng.gamma(0.5, 1.0, (n, DIMENSIONS)) * (rng.random((n, DIMENSIONS)) < np.linspace(0.03, 1.0, DIMENSIONS))
     return np.round(np.column_stack([x[:, :-1], np.full(n, 0.5)]), 1)
 
@@ -62,8 +62,8 @@ def test_features_of_any_law_keep_one_budget_together(law: str, level: float) ->
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_young_streams_keep_the_budget(level: float) -> None:
-    """Each has just begun to be judged, where it knows least of itself."""
+def test_new_streams_keep_the_budget(level: float) -> None:
+    """Evidence has just begun to count, after the shortest warm-up."""
     rng, streams, length = np.random.default_rng(SEED), 100, 1500
     found = 0
     for _ in range(streams):
@@ -75,14 +75,14 @@ def test_young_streams_keep_the_budget(level: float) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("phi", [0.3, 0.6])
 def test_vectors_that_follow_their_past_keep_the_budget(phi: float, level: float) -> None:
-    """Approximate in theory: how much block means wander divides the evidence."""
+    """Approximate in theory: the variance inflation of block means divides the evidence."""
     rng = np.random.default_rng(SEED)
     x = lfilter([1.0], [1.0, -phi], rng.standard_normal((EVENTS, DIMENSIONS)), axis=0)
     assert len(firings(direction_codes(x, hashes(rng, EVENTS), level))) <= poisson_limit(EVENTS / level)
 
 
 def explained(rng: np.random.Generator, given: Floats, noise: float = 1.0) -> Floats:
-    """Vectors that are half made of what they are given."""
+    """Vectors that are half explained by their conditioning vectors."""
     weights = np.random.default_rng(SEED).standard_normal((given.shape[1], DIMENSIONS)) / 2
     return np.asarray(given @ weights + noise * rng.standard_normal((len(given), DIMENSIONS)))
 
@@ -120,8 +120,8 @@ def test_a_shift_of_no_single_number_is_found_by_its_direction() -> None:
     assert np.isfinite(delays).mean() >= 0.9
 
 
-def test_a_change_of_what_is_given_is_not_one_of_the_vectors_given_it() -> None:
-    """The same change of vectors: explained by what they are given, it stays unseen; not explained, it is found."""
+def test_a_change_of_conditioning_vectors_is_none_of_the_residuals() -> None:
+    """The same change of vectors: unseen where the conditioning vectors explain it, found where they do not."""
     rng, change, n = np.random.default_rng(SEED), 1500, 2500
     unseen, found, marginal = 0, 0, 0
     for _ in range(20):
@@ -158,19 +158,19 @@ def eventful(rng: np.random.Generator, n: int = 9000) -> Floats:
 @pytest.mark.parametrize("kind", ["direction", "conditional", "features"])
 def test_the_fast_path_is_the_detector_event_for_event(kind: str) -> None:
     rng = np.random.default_rng(SEED)
-    x, lots = eventful(rng), rng.random((9000, 3)).tolist()
+    x, uniforms = eventful(rng), rng.random((9000, 3)).tolist()
     given = rng.standard_normal((9000, 2))
-    events = np.array([event_hash((a, b, c)) for a, b, c in lots], np.uint64)
+    events = np.array([event_hash((a, b, c)) for a, b, c in uniforms], np.uint64)
     detector: Detector
     if kind == "direction":
         detector, codes = DirectionDetector(dimensions=3, level=1e3), direction_codes(x, events, 1e3)
     elif kind == "conditional":
-        detector = ConditionalDetector(dimensions=3, given=2, level=1e3)
+        detector = ConditionalDetector(dimensions=3, conditioning_dimensions=2, level=1e3)
         codes = direction_codes(x, events, 1e3, given=given)
     else:
         detector, codes = FeaturesDetector(features=3, level=1e3), features_codes(x, events, 1e3)
     found, closed = [], []
-    for t, (value, (a, b, c)) in enumerate(zip(x.tolist(), lots, strict=True)):
+    for t, (value, (a, b, c)) in enumerate(zip(x.tolist(), uniforms, strict=True)):
         if detector.update(value, uniforms=(a, b, c), covariates=tuple(given[t].tolist())):
             found.append(t)
         closed += [] if detector.open else [t]

@@ -19,8 +19,15 @@ from leeboard.detectors.core.lifecycle import FIRED, LEVEL, NEXT, RETURNED
 from leeboard.detectors.vector import drift
 from leeboard.detectors.vector.store import FIT_EVENTS
 from leeboard.pipelines.watch.texts.bank import TextBank
-from leeboard.pipelines.watch.texts.rows import COLUMNS, FEATURES, TEXT, WARM_UP, WARM_UP_CHUNKS, TextBatch
-from leeboard.pipelines.watch.texts.rows import STYLE as VOCABULARY
+from leeboard.pipelines.watch.texts.rows import (
+    COLUMNS,
+    STYLE_ENTRIES,
+    TEXT_FEATURES,
+    TEXT_STATE,
+    WARM_UP,
+    WARM_UP_CHUNKS,
+    TextBatch,
+)
 from leeboard.pipelines.watch.texts.signals import (
     DIRECTIONS,
     INPUT_PARTS,
@@ -42,8 +49,8 @@ WHOLE_OUTPUT, WHOLE_INPUT = 1 | 2, 4 | 8 | 16
 #: what moves in texts that are `made_up`
 MOVED_TOKENS, MOVED_FEATURE = [7, 40, 99, 180], 3
 COLUMN_SALTS = TextColumns(
-    np.array([hash64(f"output_features.{k}") for k in range(FEATURES)], np.uint64),
-    np.array([hash64(f"input_features.{k}") for k in range(FEATURES)], np.uint64),
+    np.array([hash64(f"output_features.{k}") for k in range(TEXT_FEATURES)], np.uint64),
+    np.array([hash64(f"input_features.{k}") for k in range(TEXT_FEATURES)], np.uint64),
     np.array([hash64(SIGNALS[s]) for s in DIRECTIONS], np.uint64),
 )
 
@@ -68,15 +75,15 @@ def made_up(n: int, seed: int, *, moved: float = 0.0) -> tuple[Side, Side]:
     topics = rng.integers(0, 5, n)
     shape = np.random.default_rng(0)
     inputs, outputs = empty(n), empty(n)
-    inputs.features[:] = rng.gamma(2.0, 1.0, (n, FEATURES)) + shape.random((5, FEATURES))[topics]
-    inputs.style[:] = np.minimum(rng.poisson(shape.gamma(0.3, 1.0, VOCABULARY), (n, VOCABULARY)), 255)
+    inputs.features[:] = rng.gamma(2.0, 1.0, (n, TEXT_FEATURES)) + shape.random((5, TEXT_FEATURES))[topics]
+    inputs.style[:] = np.minimum(rng.poisson(shape.gamma(0.3, 1.0, STYLE_ENTRIES), (n, STYLE_ENTRIES)), 255)
     vectors = shape.normal(0.0, 30.0, (5, inputs.vectors.shape[1]))[topics]
     inputs.vectors[:] = np.clip(vectors + rng.normal(0.0, 25.0, inputs.vectors.shape), -127, 127).astype(np.int8)
     inputs.scales[:] = 1 / 127
-    rates = shape.gamma(0.3, 3.0, VOCABULARY) * (1 + 0.4 * shape.random((5, VOCABULARY)))
+    rates = shape.gamma(0.3, 3.0, STYLE_ENTRIES) * (1 + 0.4 * shape.random((5, STYLE_ENTRIES)))
     rates[:, MOVED_TOKENS] = 0.7 * np.exp(moved * np.where(np.arange(len(MOVED_TOKENS)) % 2, -0.7, 0.7))
     outputs.style[:] = np.minimum(rng.poisson(rates[topics]), 255)
-    outputs.features[:] = 0.3 * inputs.features + rng.gamma(2.0, 1.0, (n, FEATURES))
+    outputs.features[:] = 0.3 * inputs.features + rng.gamma(2.0, 1.0, (n, TEXT_FEATURES))
     outputs.features[:, MOVED_FEATURE] += moved
     for side in (inputs, outputs):
         side.tokens[:] = side.style.sum(axis=1, dtype=np.int64) + 20
@@ -110,9 +117,9 @@ class TextScope:
         self.bank.begin(0, vectors=vectors)
         self.floor = floor
         self.nats, self.page_nats = np.full(len(SIGNALS), nats), np.full(len(SIGNALS), page_nats)
-        self.bank.chunks[0] = [self.bank.young.allocate() for _ in range(WARM_UP_CHUNKS)]
+        self.bank.chunks[0] = [self.bank.warm_up.allocate() for _ in range(WARM_UP_CHUNKS)]
         self.codes = np.zeros(len(SIGNALS), np.int64)
-        self.scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, drift.ALL_BETS)))
+        self.scratch = TextScratch(np.zeros(TEXT_FEATURES), np.zeros(max(BETS, drift.ALL_BETS)))
         self.calls = 0  # so far
 
     def reserve(self) -> int:
@@ -152,9 +159,9 @@ class TextScope:
         return row
 
     @property
-    def space(self) -> np.void:
+    def store(self) -> np.void:
         """Rings and quantisers."""
-        row: np.void = self.bank.space(0)
+        row: np.void = self.bank.store(0)
         return row
 
     def row(self, s: int) -> np.void:
@@ -214,9 +221,9 @@ class TextScope:
         """The whole state."""
         bank = self.bank
         parts = {"calls": self.calls.to_bytes(8, "little"), "text": self.text.tobytes()}
-        parts |= {f"warm_up.{k}": bank.young.array[i].tobytes() for k, i in enumerate(self.chunks.tolist())}
+        parts |= {f"warm_up.{k}": bank.warm_up.array[i].tobytes() for k, i in enumerate(self.chunks.tolist())}
         if self.rows[1] >= 0:
-            parts |= {f"store.{name}": part for name, part in stored_parts(self.space).items()}
+            parts |= {f"store.{name}": part for name, part in stored_parts(self.store).items()}
         for s in bank.columns(0):
             dump = bank.changes(s).dump(bank.row(0, s))._asdict()
             parts |= {f"{s}.{name}": part for name, part in dump.items() if part is not None}
@@ -228,13 +235,13 @@ class TextScope:
         scope = cls(**settings)
         bank = scope.bank
         scope.calls = int.from_bytes(parts["calls"], "little")
-        bank.texts.array[scope.rows[0]] = record_of(parts["text"], TEXT)
+        bank.texts.array[scope.rows[0]] = record_of(parts["text"], TEXT_STATE)
         for k, i in enumerate(scope.chunks.tolist()):
-            bank.young.array[i] = record_of(parts[f"warm_up.{k}"], WARM_UP)
+            bank.warm_up.array[i] = record_of(parts[f"warm_up.{k}"], WARM_UP)
         store = {name.removeprefix("store."): part for name, part in parts.items() if name.startswith("store.")}
         if store:
             bank.add_store(0)
-            put_store(scope.space, store)
+            put_store(scope.store, store)
         for s in range(len(SIGNALS)):
             if f"{s}.row" in parts:
                 bank.add(0, s)

@@ -33,7 +33,7 @@ def _walk_vectors(
     for t in range(first, x.shape[0]):
         if t >= FIT_EVENTS:
             if kind == RESIDUALS:
-                write(store["given_quantiser"], store["given"], given[t])
+                write(store["conditioning_quantiser"], store["conditioning"], given[t])
             write(store["quantiser"], store["ring"], x[t])
             if kind == RESIDUALS:
                 pair_newest(store, t + 1)
@@ -73,7 +73,7 @@ def direction_codes(x: Floats, events: Salts, level: float = 1e4, *, given: Floa
     drift.set_direction_levels(changes.record(i), nats, nats)
     finish_warm_up(store["quantiser"], store["ring"], vectors[:FIT_EVENTS])
     if kind == RESIDUALS:
-        finish_warm_up(store["given_quantiser"], store["given"], others[:FIT_EVENTS])
+        finish_warm_up(store["conditioning_quantiser"], store["conditioning"], others[:FIT_EVENTS])
         pair_all(store, FIT_EVENTS)
 
     def walk(first: int) -> int:

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.settings import TopicSettings
 from leeboard.pipelines.runtime.warm import warm_kernels
 from leeboard.pipelines.runtime.watch import WatchFold
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine
+from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.snapshot import codec
 from leeboard.schemas import Deploy, ModelCall, Page, decode_observation, decode_result, encode
 
@@ -39,15 +39,15 @@ from .fleet import PARTITIONS, Fleet, WorkerProcess, scopes_of_traffic
 
 CALLS_A_SECOND = 400
 SCOPES = 24
-#: a frozen worker's session (6 s) ends sometimes, and sometimes it does not
+#: the session of a frozen worker (6 s) ends in some cases and not in others
 FREEZE_S = (2.0, 12.0)
-MOST_WATCHERS = 3
+MAX_WATCHERS = 3
 #: seconds between two faults
 PAUSE_S = (1.0, 3.5)
 
 
 @dataclass
-class Verdict:
+class RoundResult:
     """What a round found."""
 
     seed: int
@@ -73,7 +73,7 @@ class Chaos:
         self._traffic = [Traffic(seed, route=f"r{k}", every_ms=20_000) for k in range(SCOPES)]
         self._chosen = scopes_of_traffic(seed, SCOPES)
 
-    def run(self) -> Verdict:
+    def run(self) -> RoundResult:
         """Feed, break, settle, compare."""
         for stage in ("normalise", "watch", "watch", "gate"):
             self.fleet.add(stage)
@@ -119,7 +119,7 @@ class Chaos:
         producer.close()
 
     def _send_oddities(self, producer: Any, recent: list[ModelCall]) -> None:
-        """A call that its application sent twice, rubbish, and what a person says."""
+        """A call that its application sent twice, a record that is no JSON, and a control from a person."""
         topics = self.fleet.config.kafka.topics
         self.fleet.emit(producer, self.random.choice(recent))
         producer.send(topics.raw[0], self.random.randbytes(40))
@@ -140,7 +140,7 @@ class Chaos:
             worker.freeze(self.random.uniform(*FREEZE_S))
         elif kind == "join":
             watchers = [w for w in self.fleet.workers if w.stage == "watch" and w.wanted]
-            if len(watchers) >= MOST_WATCHERS:
+            if len(watchers) >= MAX_WATCHERS:
                 leaving = self.random.choice(watchers)
                 leaving.wanted = False
                 leaving.send(signal.SIGTERM)
@@ -153,36 +153,36 @@ class Chaos:
             self.fleet.broker.start()
         self.happened[kind] += 1
 
-    def _compare(self) -> Verdict:
+    def _compare(self) -> RoundResult:
         fleet, topics = self.fleet, self.fleet.config.kafka.topics
-        verdict = Verdict(self.seed, self.happened, self.sent)
-        verdict.exits.update(code for worker in fleet.workers for code in worker.exits)
+        result = RoundResult(self.seed, self.happened, self.sent)
+        result.exits.update(code for worker in fleet.workers for code in worker.exits)
         calls = [r for r in fleet.read(topics.calls) if r.value[:1] != b"{"]
         ids = {decode_observation(record.value).id for record in calls}
-        verdict.repeated = len(calls) - self.sent - self.sent // 500
+        result.repeated = len(calls) - self.sent - self.sent // 500
         if len(ids) != self.sent:
-            verdict.wrong.append(f"{self.sent} calls were sent, {len(ids)} are on {topics.calls}")
-        self._compare_alerts(verdict, topics)
-        self._compare_state(verdict, topics)
-        self._check_pages(verdict, topics)
-        return verdict
+            result.wrong.append(f"{self.sent} calls were sent, {len(ids)} are on {topics.calls}")
+        self._compare_alerts(result, topics)
+        self._compare_state(result, topics)
+        self._check_pages(result, topics)
+        return result
 
-    def _compare_alerts(self, verdict: Verdict, topics: TopicSettings) -> None:
+    def _compare_alerts(self, result: RoundResult, topics: TopicSettings) -> None:
         out = self.fleet.folder / f"{self.fleet.name}-alerts.jsonl"
         command = [sys.executable, "-m", "leeboard.pipelines.cli", "replay", "--from-topic", "--json"]
         command += ["--config", str(self.fleet.config_path), "--alerts", str(out)]
         done = subprocess.run(command, capture_output=True, check=False, timeout=300)
         if done.returncode not in (0, 1):
-            verdict.wrong.append(f"replay ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+            result.wrong.append(f"replay ended with {done.returncode}: {done.stderr.decode()[-500:]}")
             return
         live = [record.value for record in self.fleet.read(topics.alerts)]
         replayed = out.read_bytes().splitlines()
-        verdict.alerts = len(live)
+        result.alerts = len(live)
         extra, missing = Counter(live) - Counter(replayed), Counter(replayed) - Counter(live)
         if extra or missing:
-            verdict.wrong.append(f"alerts: {sum(missing.values())} missing, {sum(extra.values())} too many")
+            result.wrong.append(f"alerts: {sum(missing.values())} missing, {sum(extra.values())} too many")
 
-    def _compare_state(self, verdict: Verdict, topics: TopicSettings) -> None:
+    def _compare_state(self, result: RoundResult, topics: TopicSettings) -> None:
         config = self.fleet.config
         state: dict[int, dict[bytes, bytes]] = {}
         for record in self.fleet.read(topics.state):
@@ -196,29 +196,29 @@ class Chaos:
         for partition in range(PARTITIONS):
             if partition not in log:
                 continue
-            live, offline = (WatchFold(config, topics, partition) for _ in range(2))
+            live, offline = (WatchFold(config.engine(), topics, partition) for _ in range(2))
             live.restore(state.get(partition, {}).items())
             offline.begin(0, 0)
-            offline.take(log[partition])
-            live.take(log[partition])  # what was taken after the last state was written
+            offline.apply(log[partition])
+            live.apply(log[partition])  # what came after the last state was written
             wrong = [
                 key
                 for key in offline.engine.scopes
                 if key not in live.engine.scopes or live.engine.snapshot(key) != offline.engine.snapshot(key)
             ]
             for key in wrong[:3]:
-                verdict.wrong.append(f"{key}: {differences(live.engine, offline.engine, key)}")
+                result.wrong.append(f"{key}: {differences(live.engine, offline.engine, key)}")
             if wrong or live.engine.scopes.keys() != offline.engine.scopes.keys():
-                verdict.wrong.append(f"partition {partition}: the state of {len(wrong)} scopes is wrong")
+                result.wrong.append(f"partition {partition}: the state of {len(wrong)} scopes is wrong")
             if live.done != log[partition][-1].offset + 1:
-                verdict.wrong.append(f"partition {partition}: published up to {live.done} only")
+                result.wrong.append(f"partition {partition}: published up to {live.done} only")
 
-    def _check_pages(self, verdict: Verdict, topics: TopicSettings) -> None:
+    def _check_pages(self, result: RoundResult, topics: TopicSettings) -> None:
         pages = [decode_result(record.value) for record in self.fleet.read(topics.pages)]
-        verdict.pages = len(pages)
+        result.pages = len(pages)
         triggers = Counter(page.page_key for page in pages if isinstance(page, Page) and page.status == "trigger")
         if any(count > 1 for count in triggers.values()) or len({encode(page) for page in pages}) != len(pages):
-            verdict.wrong.append("a page was published twice")
+            result.wrong.append("a page was published twice")
 
 
 def differences(one: Engine, other: Engine, key: str) -> str:
@@ -250,20 +250,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default=",".join(ALL_FAULTS))
     arguments = parser.parse_args()
-    warm_kernels(Config())  # or the workers of the first round compile until it is over
+    warm_kernels(EngineSettings())  # or the workers of the first round compile until it is over
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
         folder = Path(tempfile.mkdtemp(prefix="leeboard-chaos-"))
         with Broker() as broker:
             chaos = Chaos(broker, folder, seed, arguments.seconds, tuple(arguments.faults.split(",")))
             try:
-                verdict = chaos.run()
+                result = chaos.run()
             except AssertionError as error:
-                verdict = Verdict(seed, chaos.happened, chaos.sent, wrong=[str(error)])
-        failed += bool(verdict.wrong)
-        found = {**vars(verdict), "faults": dict(verdict.faults), "exits": dict(verdict.exits)}
+                result = RoundResult(seed, chaos.happened, chaos.sent, wrong=[str(error)])
+        failed += bool(result.wrong)
+        found = {**vars(result), "faults": dict(result.faults), "exits": dict(result.exits)}
         print(json.dumps(found), flush=True)
-        if verdict.wrong:
+        if result.wrong:
             print(f"logs of the workers: {folder}", flush=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)

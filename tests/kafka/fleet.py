@@ -1,4 +1,4 @@
-"""A fleet for tests: topics of its own on a broker, workers as processes that are tended, calls, and what came."""
+"""A fleet for tests: its own topics on a broker, worker processes that are restarted, calls, and readers."""
 
 import os
 import random
@@ -15,13 +15,13 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config, load
 from leeboard.pipelines.kafka.clients import python_client
-from leeboard.pipelines.kafka.operate.topics import apply
+from leeboard.pipelines.kafka.operate.topics import apply_topics
 from leeboard.schemas import ModelCall, encode, route_of, scope_key
 
 from .broker import Broker, die_with_parent
 
 PARTITIONS = 6
-#: short enough that a test sees every kind of write
+#: short enough that every kind of write happens in a test
 INTERVALS = {"session_timeout_s": 6, "publish_interval_s": 1.0, "state_interval_s": 3.0}
 #: a worker that ended is started again after so long
 RESTART_S = 0.3
@@ -71,7 +71,7 @@ class WorkerProcess:
             )
 
     def tend(self) -> None:
-        """Start what should run, and let go on what was frozen for long enough."""
+        """Start the process if it should run and does not; resume it when it was frozen for long enough."""
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
             self.exits.append(self.process.returncode)
@@ -89,12 +89,12 @@ class WorkerProcess:
             os.kill(self.process.pid, number)
 
     def freeze(self, seconds: float) -> None:
-        """It sees nothing and does nothing for a while."""
+        """Stop it for a while; it continues later."""
         self.send(signal.SIGSTOP)
         self.stopped_until_s = time.monotonic() + seconds
 
     def ask_to_stop(self) -> None:
-        """Let it end in order."""
+        """Let it end as it should."""
         self.wanted = False
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
@@ -130,7 +130,7 @@ class Fleet:
         path = config_file(folder, broker, name, **kafka)
         config = load(path, {})
         with broker.admin() as admin:
-            apply(admin, config.kafka)
+            apply_topics(admin, config.kafka)
             admin.wait_for_topics([*config.kafka.topics.raw, config.kafka.topics.calls, config.kafka.topics.state])
         return cls(broker, folder, name, path, config)
 
@@ -148,7 +148,7 @@ class Fleet:
             worker.tend()
 
     def stop(self) -> None:
-        """End all workers in order."""
+        """End all workers as they should."""
         for worker in self.workers:
             worker.ask_to_stop()
         for worker in self.workers:
@@ -199,12 +199,12 @@ class Fleet:
         alerts = self.read(kafka.topics.alerts)
         with self.broker.admin() as admin:
             tp = TopicPartition(kafka.topics.alerts, 0)
-            taken = admin.list_group_offsets({kafka.group("gate"): [tp]})[kafka.group("gate")].get(tp)
+            committed = admin.list_group_offsets({kafka.group("gate"): [tp]})[kafka.group("gate")].get(tp)
             return {
                 "normalise": _lag(admin, kafka.group("normalise"), kafka.topics.raw),
                 "watch": _lag(admin, kafka.group("watch"), [kafka.topics.calls]),
                 # the end of a topic that is written in transactions is a marker that nobody reads
-                "gate": sum(record.offset >= (taken.offset if taken is not None else 0) for record in alerts),
+                "gate": sum(record.offset >= (committed.offset if committed is not None else 0) for record in alerts),
             }
 
     def settle(self, stages: tuple[str, ...], patience_s: float = SETTLE_S) -> None:
@@ -223,7 +223,7 @@ class Fleet:
             time.sleep(0.3)
 
     def log_tails(self) -> str:
-        """The last of what the workers said."""
+        """The last lines of the workers' logs."""
         tails = []
         for worker in self.workers:
             text = worker.log.read_text(errors="replace").splitlines()[-25:] if worker.log.exists() else []

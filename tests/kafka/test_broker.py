@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import TopicAuthorizationFailedError
 from leeboard.pipelines.kafka.settings import KafkaSettings
-from leeboard.pipelines.producer.client import ARGUMENTS, Client
+from leeboard.pipelines.producer.client import CLIENT_ARGUMENTS, ProducerClient
 
 from . import install
 from .broker import PORTS, Broker, free_ports
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def write(settings: KafkaSettings, topic: str, *values: bytes) -> None:
-    client = Client(settings)
+    client = ProducerClient(settings)
     try:
         for sent in [client.send(topic, value=value) for value in values]:
             sent.get(15)
@@ -56,7 +56,7 @@ def test_a_secure_broker_lets_users_do_what_they_are_allowed(
     write(secure_kafka.settings("ana", tls=True), topic, b"by ana over TLS")
     with pytest.raises(TopicAuthorizationFailedError):
         write(secure_kafka.settings("ben"), topic, b"by ben")
-    monkeypatch.setitem(ARGUMENTS, "bootstrap_timeout_ms", 1000)
+    monkeypatch.setitem(CLIENT_ARGUMENTS, "bootstrap_timeout_ms", 1000)
     with pytest.raises(TimeoutError, match="does not answer as PLAINTEXT"):
         write(KafkaSettings(bootstrap_servers=[secure_kafka.bootstrap]), topic, b"by nobody")
     assert [record.value for record in secure_kafka.records(topic)] == [b"by ana", b"by ana over TLS"]

@@ -10,7 +10,7 @@ from .chaos import ALL_FAULTS, Chaos
 def test_a_round_of_chaos_changes_nothing(new_broker: Callable[..., Broker], tmp_path: Path) -> None:
     """Killed, ended, frozen and joined workers, and a broker that is killed: alerts and states are as in a replay."""
     chaos = Chaos(new_broker(), tmp_path, 7, 25.0, ALL_FAULTS)
-    verdict = chaos.run()
-    assert verdict.wrong == [], f"{verdict}\n{chaos.fleet.log_tails()}"
-    assert verdict.alerts > 0
-    assert sum(verdict.faults.values()) >= 3
+    result = chaos.run()
+    assert result.wrong == [], f"{result}\n{chaos.fleet.log_tails()}"
+    assert result.alerts > 0
+    assert sum(result.faults.values()) >= 3

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from leeboard.pipelines.config import Config
-from leeboard.pipelines.runtime.fold import SOURCE, Send
-from leeboard.pipelines.runtime.incoming import Marks, measured
+from leeboard.pipelines.kafka.worker.sender import default_partition
+from leeboard.pipelines.measure import MeasureSettings
+from leeboard.pipelines.runtime.fold import SOURCE_HEADER, OutgoingRecord
+from leeboard.pipelines.runtime.incoming import Watermarks, decode_measured
 from leeboard.pipelines.runtime.normalise import Normaliser
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import (
     Accept,
     Confirm,
@@ -27,7 +29,8 @@ from tests.simulation.world import Record
 RAW, CONTROL = "leeboard.raw", "leeboard.control"
 PARTITIONS = 12
 NOW_MS = 1_767_571_200_000
-NORMALISER = Normaliser(Config(), {RAW: "raw-id", CONTROL: "control-id"}, PARTITIONS)
+TOPIC_IDS = {RAW: "raw-id", CONTROL: "control-id"}
+NORMALISER = Normaliser(MeasureSettings(), TopicSettings(), TOPIC_IDS, PARTITIONS, default_partition)
 CALL = ModelCall(id="c-1", time=NOW_MS, app="shop", route="ask", input_text="my secret word", latency_ms=12.0)
 PRIVILEGED = [
     Deploy(time=NOW_MS, app="shop", what="x"),
@@ -37,59 +40,59 @@ PRIVILEGED = [
 ]
 
 
-def sends(value: bytes | None, topic: str = RAW, offset: int = 7, timestamp: int = NOW_MS) -> list[Send]:
-    [found] = NORMALISER.sends(topic, 3, [Record(offset, None, value, (), timestamp)])
+def outputs(value: bytes | None, topic: str = RAW, offset: int = 7, timestamp: int = NOW_MS) -> list[OutgoingRecord]:
+    [found] = NORMALISER.outputs(topic, 3, [Record(offset, None, value, (), timestamp)])
     return found
 
 
-def letter(value: bytes | None, topic: str = RAW) -> dict[str, Any]:
-    [send] = sends(value, topic)
-    assert send.topic == "leeboard.dead-letters"
-    record: dict[str, Any] = json.loads(send.value or b"")
-    assert record["position"] == f"{topic}/3/7" and "payload" not in record
-    return record
+def dead_letter(value: bytes | None, topic: str = RAW) -> dict[str, Any]:
+    [record] = outputs(value, topic)
+    assert record.topic == "leeboard.dead-letters"
+    rejected: dict[str, Any] = json.loads(record.value or b"")
+    assert rejected["position"] == f"{topic}/3/7" and "payload" not in rejected
+    return rejected
 
 
 def test_a_call_is_measured_and_keyed_by_its_scope_without_its_text() -> None:
-    [send] = sends(encode(CALL))
-    assert (send.topic, send.key) == ("leeboard.calls", b"/shop/default/ask")
-    observation = decode_observation(send.value or b"")
+    [record] = outputs(encode(CALL))
+    assert (record.topic, record.key) == ("leeboard.calls", b"/shop/default/ask")
+    observation = decode_observation(record.value or b"")
     assert observation.received == NOW_MS and observation.source == ("raw-id", 3, 7, 0)
-    assert b"secret" not in (send.value or b"")
-    assert send.headers == ((SOURCE, b"raw-id/3/7/0"),)
+    assert b"secret" not in (record.value or b"")
+    assert record.headers == ((SOURCE_HEADER, b"raw-id/3/7/0"),)
 
 
 def test_the_partition_of_a_scope_is_what_every_kafka_client_would_choose() -> None:
     for k in range(200):
-        [send] = sends(encode(ModelCall(id="c", time=NOW_MS, app=f"app-{k}")))
+        [record] = outputs(encode(ModelCall(id="c", time=NOW_MS, app=f"app-{k}")))
         every = list(range(PARTITIONS))
-        assert send.partition == DefaultPartitioner()(send.key, every, every)
+        assert record.partition == DefaultPartitioner()(record.key, every, every)
 
 
 @pytest.mark.parametrize("control", PRIVILEGED, ids=lambda control: type(control).__name__)
 def test_who_may_only_send_telemetry_can_neither_mute_nor_accept(control: Any) -> None:
-    assert letter(encode(control))["reason"] == "not_allowed"
-    [send] = sends(encode(control), CONTROL)
-    assert send.topic == "leeboard.calls" and send.key == b"/shop/default/default"
+    assert dead_letter(encode(control))["reason"] == "not_allowed"
+    [record] = outputs(encode(control), CONTROL)
+    assert record.topic == "leeboard.calls" and record.key == b"/shop/default/default"
 
 
 def test_a_model_call_is_not_taken_from_the_control_topic() -> None:
-    assert letter(encode(CALL), CONTROL)["reason"] == "not_allowed"
+    assert dead_letter(encode(CALL), CONTROL)["reason"] == "not_allowed"
 
 
 def test_a_score_may_come_from_anywhere_but_names_one_scope() -> None:
     score = Score(time=NOW_MS, app="shop", call_id="c-1", name="helpful", value=1.0, evaluator="judge")
     for topic in (RAW, CONTROL):
-        [send] = sends(encode(score), topic)
-        assert send.topic == "leeboard.calls"
+        [record] = outputs(encode(score), topic)
+        assert record.topic == "leeboard.calls"
     everywhere = Score(time=NOW_MS, app="shop", route="*", call_id="c", name="n", value=1.0, evaluator="e")
-    assert letter(encode(everywhere))["reason"] == "no_scope"
+    assert dead_letter(encode(everywhere))["reason"] == "no_scope"
 
 
 def test_a_control_for_every_route_goes_to_every_partition() -> None:
-    found = sends(encode(Deploy(time=NOW_MS, app="shop", route="*", what="release")), CONTROL)
-    assert [send.partition for send in found] == list(range(PARTITIONS))
-    assert len({send.headers for send in found}) == 1
+    found = outputs(encode(Deploy(time=NOW_MS, app="shop", route="*", what="release")), CONTROL)
+    assert [record.partition for record in found] == list(range(PARTITIONS))
+    assert len({record.headers for record in found}) == 1
 
 
 @pytest.mark.parametrize(
@@ -112,35 +115,35 @@ def test_a_control_for_every_route_goes_to_every_partition() -> None:
     ],
 )
 def test_poison_becomes_a_dead_letter_with_its_reason_and_without_its_bytes(value: bytes | None, reason: str) -> None:
-    found = letter(value)
+    found = dead_letter(value)
     assert found["reason"] == reason
     assert found["size"] == len(value or b"") and len(found["sha256"]) == 64
 
 
 def test_what_confluents_serializers_write_is_named_as_such() -> None:
-    assert "Confluent" in letter(b"\x00\x00\x00\x00\x07avro")["detail"]
+    assert "Confluent" in dead_letter(b"\x00\x00\x00\x00\x07avro")["detail"]
 
 
 def test_the_bytes_are_kept_only_where_that_is_configured() -> None:
-    config = Config(dead_letters=type(Config().dead_letters)(payload=True))
-    [[send]] = Normaliser(config, {RAW: "id"}, 3).sends(RAW, 0, [Record(0, None, b"rubbish")])
-    assert json.loads(send.value or b"")["payload"]
+    keeping = Normaliser(MeasureSettings(), TopicSettings(), TOPIC_IDS, 3, default_partition, keep_payload=True)
+    [[record]] = keeping.outputs(RAW, 0, [Record(0, None, b"no JSON")])
+    assert json.loads(record.value or b"")["payload"]
 
 
 def test_records_of_a_batch_become_what_each_becomes_alone_in_their_order() -> None:
     texts = ("Where is my parcel?", "", None, "**Sorry**, no.")
     records = [encode(ModelCall(id=f"c-{k}", time=NOW_MS, app="a", input_text=text)) for k, text in enumerate(texts)]
-    values = [*records[:2], b"rubbish", encode(PRIVILEGED[0]), *records[2:]]
+    values = [*records[:2], b"no JSON", encode(PRIVILEGED[0]), *records[2:]]
     batch = [Record(7 + k, None, value, (), NOW_MS) for k, value in enumerate(values)]
-    assert NORMALISER.sends(RAW, 3, batch) == [sends(value, offset=7 + k) for k, value in enumerate(values)]
+    assert NORMALISER.outputs(RAW, 3, batch) == [outputs(value, offset=7 + k) for k, value in enumerate(values)]
 
 
 def test_watch_takes_what_normalise_sends_and_each_source_record_once() -> None:
-    marks = Marks()
+    watermarks = Watermarks()
     records = []
     for k, offset in enumerate((5, 6, 7, 6, 7, 8)):  # normalise began again at 6
-        [send] = sends(encode(ModelCall(id=f"c-{offset}", time=NOW_MS, app="shop")), offset=offset)
-        records.append(Record(k, send.key, send.value, send.headers))
-    fresh = [record for record in records if not marks.repeats(record)]
-    found = [measured(record) for record in fresh]
+        [record] = outputs(encode(ModelCall(id=f"c-{offset}", time=NOW_MS, app="shop")), offset=offset)
+        records.append(Record(k, record.key, record.value, record.headers))
+    new = [record for record in records if not watermarks.repeats(record)]
+    found = [decode_measured(record) for record in new]
     assert [call.id for call in found if isinstance(call, Observation)] == ["c-5", "c-6", "c-7", "c-8"]

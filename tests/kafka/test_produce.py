@@ -141,19 +141,19 @@ def test_a_file_that_is_missing_is_named(kafka: Broker, new_topic: Callable[...,
     assert "no-such-file.jsonl: no such file" in done.stderr
 
 
-def test_a_feed_waits_for_room_and_gives_up_when_nothing_moves(
+def test_a_feed_waits_for_room_and_fails_when_nothing_is_acknowledged(
     new_broker: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = new_broker()
     topic = broker.create_topic("raw")
-    monkeypatch.setattr(feed, "MOST_CALLS", 100)
-    monkeypatch.setattr(feed, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(feed, "MAX_QUEUED_CALLS", 100)
+    monkeypatch.setattr(feed, "FEED_PATIENCE_S", 1.0)
     calls = [ModelCall(id=f"c-{n}", time=n, app="support") for n in range(500)]
-    made = feed.Feed(broker.settings(), topic)
+    made = feed.RecordFeed(broker.settings(), topic)
     for call in calls:
         made.send(call)
     assert made.finish().delivered == 500
-    stuck = feed.Feed(broker.settings(), topic)
+    stuck = feed.RecordFeed(broker.settings(), topic)
     broker.kill()
     with pytest.raises(feed.FeedError, match="nothing was acknowledged for 1 s"):
         for call in calls:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings, TopicSettings
-from leeboard.pipelines.producer import Producer, Stats
-from leeboard.pipelines.producer.client import ARGUMENTS
+from leeboard.pipelines.producer import KafkaSettings, Producer, SecuritySettings, Stats, TopicSettings
+from leeboard.pipelines.producer.client import CLIENT_ARGUMENTS
 from leeboard.schemas import ModelCall, decode
 
 from .broker import USERS, Broker
@@ -219,7 +218,7 @@ def test_calls_wait_for_a_topic_that_does_not_exist_yet(kafka: Broker) -> None:
 def test_logins_tls_and_acls(secure_kafka: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = secure_kafka.create_topic("raw")
     secure_kafka.allow("ana", topic, "write", "describe")
-    monkeypatch.setitem(ARGUMENTS, "bootstrap_timeout_ms", 2000)
+    monkeypatch.setitem(CLIENT_ARGUMENTS, "bootstrap_timeout_ms", 2000)
     wrong = SecuritySettings(protocol="SASL_PLAINTEXT", username="ana", password=USERS["ben"])
     with ExitStack() as stack:
 

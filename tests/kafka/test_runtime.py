@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leeboard.pipelines.runtime.fold import POSITION
+from leeboard.pipelines.runtime.fold import POSITION_HEADER
 from leeboard.schemas import Alert, ModelCall, Mute, Page, decode_result, encode
 
 from tests.pipelines.watch.streams import Traffic
@@ -51,7 +51,7 @@ def calls() -> Iterator[ModelCall]:
 
 @pytest.fixture(scope="module")
 def fleet(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """All stages behind one command, with everything taken."""
+    """All stages behind one command, after they have processed everything."""
     [port] = free_ports(1)
     made = Fleet.create(kafka, tmp_path_factory.mktemp("runtime"), "runtime", http_port=port)
     made.add("normalise,watch,gate")
@@ -61,7 +61,7 @@ def fleet(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
         for call in calls():
             made.emit(producer, call)
         mute = Mute(time=0, app="shop", route="a", until=1)
-        for poison in (b"rubbish " + SECRET.encode(), b"\x00\x00\x00\x00\x01avro", encode(mute), b"{" * 50_000, None):
+        for poison in (b"no JSON " + SECRET.encode(), b"\x00\x00\x00\x00\x01avro", encode(mute), b"{" * 50_000, None):
             producer.send(raw, poison, b"poison")
         # 64 MB of nothing in a record of some KB
         bomb = made.producer(compression_type="gzip", max_request_size=128 << 20)
@@ -83,17 +83,17 @@ def test_the_alerts_are_those_of_a_replay_byte_for_byte(fleet: Fleet, tmp_path: 
     assert sorted(record.value for record in live) == sorted(out.read_bytes().splitlines())
 
 
-def test_an_alert_is_a_cloud_event_that_says_where_it_comes_from(fleet: Fleet) -> None:
+def test_an_alert_is_a_cloud_event_with_its_source_position(fleet: Fleet) -> None:
     for record in fleet.read(fleet.config.kafka.topics.alerts):
         alert = decode_result(record.value)
         assert isinstance(alert, Alert) and record.key == alert.dedup_key.encode()
         headers = dict(record.headers)
         assert headers["ce_specversion"] == b"1.0" and headers["ce_id"] == alert.id.encode()
         assert headers["ce_type"] == b"leeboard.alert" and headers["content-type"] == b"application/json"
-        assert re.fullmatch(rb"\d+/\d+", headers[POSITION])
+        assert re.fullmatch(rb"\d+/\d+", headers[POSITION_HEADER])
 
 
-def test_the_compacted_twin_holds_the_newest_word_on_every_incident(fleet: Fleet) -> None:
+def test_the_compacted_topic_holds_the_newest_alert_of_every_incident(fleet: Fleet) -> None:
     topics = fleet.config.kafka.topics
     newest = {record.key: record.value for record in fleet.read(topics.alerts)}
     assert {record.key: record.value for record in fleet.read(topics.alert_state)} == newest
@@ -106,9 +106,9 @@ def test_the_slow_route_pages_once(fleet: Fleet) -> None:
     assert triggers[0].ledger.counted == 1
 
 
-def test_poison_is_set_aside_and_its_partition_moves_on(fleet: Fleet) -> None:
+def test_poison_goes_to_the_dead_letters_and_its_partition_moves_on(fleet: Fleet) -> None:
     found = answer(fleet, "dlq", "ls")
-    reasons = sorted(letter["reject"]["reason"] for letter in found)
+    reasons = sorted(dead_letter["reject"]["reason"] for dead_letter in found)
     assert reasons == ["not_allowed", "not_json", "not_json", "not_json", "too_deep", "too_large"]
 
 
@@ -125,18 +125,18 @@ def test_no_text_of_a_call_is_in_any_topic_or_log_but_the_raw_one(fleet: Fleet) 
 
 def test_health_and_metrics_are_served_for_every_stage(fleet: Fleet) -> None:
     port = fleet.config.kafka.http_port
-    for place, stage in enumerate(("normalise", "watch", "gate")):
-        assert fetch(port + place, "/livez") == fetch(port + place, "/readyz") == "ok\n"
-        metrics = fetch(port + place, "/metrics")
+    for index, stage in enumerate(("normalise", "watch", "gate")):
+        assert fetch(port + index, "/livez") == fetch(port + index, "/readyz") == "ok\n"
+        metrics = fetch(port + index, "/metrics")
         assert f'leeboard_build_info{{stage="{stage}",version=' in metrics
-        [taken] = re.findall(rf'leeboard_records_total\{{stage="{stage}"\}} (\S+)', metrics)
-        assert float(taken) >= {"normalise": 2106, "watch": 2100, "gate": 3}[stage]
+        [processed] = re.findall(rf'leeboard_records_total\{{stage="{stage}"\}} (\S+)', metrics)
+        assert float(processed) >= {"normalise": 2106, "watch": 2100, "gate": 3}[stage]
     assert 'leeboard_dead_letters_total{reason="not_allowed",stage="normalise"} 1.0' in fetch(port, "/metrics")
     assert 'leeboard_alerts_total{severity="info",stage="watch",status="trigger"}' in fetch(port + 1, "/metrics")
     assert 'leeboard_gate_counted_pages{stage="gate"} 1.0' in fetch(port + 2, "/metrics")
 
 
-def test_lag_and_state_can_be_looked_at(fleet: Fleet) -> None:
+def test_lag_and_state_are_listed(fleet: Fleet) -> None:
     lag = answer(fleet, "lag")
     assert lag["members"] == {"normalise": 1, "watch": 1, "gate": 1}
     assert sum(part["lag"] for part in lag["partitions"] if part["stage"] != "gate") == 0
@@ -172,7 +172,7 @@ def test_state_is_kept_over_a_stop_and_can_be_dropped_and_learned_again(fleet: F
     fleet.add("watch", "--warm-from", "3000d")
     fleet.settle(("watch",))
     fleet.stop()
-    assert len(fleet.read(topics.alerts)) == before, "what was learned again is not told again"
+    assert len(fleet.read(topics.alerts)) == before, "what is learned again is not published again"
     again = answer(fleet, "state", "ls")
     assert {part["partition"]: set(part["scopes"]) for part in again} == {
         part["partition"]: set(part["scopes"]) for part in stored
@@ -210,7 +210,7 @@ def test_without_topics_a_worker_says_how_to_make_them(kafka: Broker, tmp_path: 
         assert done.returncode in (0, 2)
 
 
-def test_without_a_broker_every_command_says_what_to_look_at(tmp_path: Path) -> None:
+def test_without_a_broker_every_command_says_what_to_check(tmp_path: Path) -> None:
     [port] = free_ports(1)
     path = tmp_path / "nowhere.toml"
     path.write_text(f'[kafka]\nbootstrap_servers = ["127.0.0.1:{port}"]\n')

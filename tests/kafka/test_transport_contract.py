@@ -7,7 +7,7 @@ import faust
 from aiokafka.consumer.fetcher import Fetcher
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
-from leeboard.pipelines.kafka.transport import BatchApp, BatchConsumer, BatchTransport, CommittedThread
+from leeboard.pipelines.kafka.worker.transport import BatchApp, BatchConsumer, BatchTransport, CommittedThread
 
 
 def test_the_version_of_faust_is_the_one_that_was_looked_at() -> None:

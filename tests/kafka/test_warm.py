@@ -1,13 +1,13 @@
-"""What a worker warms its kernels with."""
+"""The calls that a worker compiles its kernels with."""
 
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.replay import Replay
 from leeboard.pipelines.runtime.warm import warm_calls
 
 
-def test_a_worker_has_seen_a_change_of_numbers_and_of_texts_before_it_joins() -> None:
-    """The code that opens either is compiled then; at the first change it would take seconds."""
+def test_a_worker_has_compiled_the_code_for_changes_of_numbers_and_texts_before_it_joins() -> None:
+    """Otherwise the first change would wait some seconds for the compiler."""
     replay = Replay(Config())
     replay.feed(warm_calls())
-    moved = {signal.name for alert in replay.finish().alerts for signal in alert.signals}
-    assert moved >= {"latency_ms", "model_served", "output_features", "output_style", "output_given_input"}
+    changed = {signal.name for alert in replay.finish().alerts for signal in alert.signals}
+    assert changed >= {"latency_ms", "model_served", "output_features", "output_style", "output_given_input"}

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leeboard.pipelines.kafka.settings import KafkaSettings, SecuritySettings
-from leeboard.pipelines.producer import Call, Producer, Stats
+from leeboard.pipelines.producer import Call, KafkaSettings, Producer, SecuritySettings, Stats
 from leeboard.schemas import ModelCall
 from leeboard.schemas.wire import MAX_RECORD_BYTES
 
@@ -54,12 +53,14 @@ def settled(producer: Producer, done: Callable[[Stats], bool]) -> Stats:
     return producer.stats()
 
 
-def test_importing_the_producer_loads_nothing_heavy() -> None:
-    code = "import sys, leeboard.pipelines.producer; print(*{name.partition('.')[0] for name in sys.modules})"
+@pytest.mark.parametrize(("module", "clients"), [("producer", {"kafka"}), ("kafka.settings", set())])
+def test_importing_it_loads_nothing_heavy(module: str, clients: set[str]) -> None:
+    code = f"import sys, leeboard.pipelines.{module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert {"msgspec", "kafka"} <= loaded
-    assert not loaded & {"numpy", "scipy", "numba", "faust", "aiokafka", "torch", "click", "rich"}
+    assert {"leeboard", "msgspec"} <= loaded
+    assert loaded & {"kafka", "aiokafka", "faust"} == clients
+    assert not loaded & {"numpy", "scipy", "numba", "torch", "click", "rich", "aiohttp", "prometheus_client"}
 
 
 def test_a_block_gives_a_call_with_its_times(producer: Producer, taken: list[ModelCall]) -> None:
@@ -402,7 +403,7 @@ def test_a_broker_that_is_away_is_said_once(far: Producer, caplog: pytest.LogCap
     ]
 
 
-def test_settings_that_cannot_work_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_that_cannot_work_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     security = SecuritySettings(protocol="SASL_SSL", ca_file=str(tmp_path / "no-ca.pem"), username="ana", password="x")
     producer = Producer(KafkaSettings(security=security))
     assert producer.emit(a_call())
@@ -414,15 +415,15 @@ def test_settings_that_cannot_work_are_said_once(tmp_path: Path, caplog: pytest.
     assert len(caplog.records) == 1
 
 
-def test_calls_dropped_for_a_reason_are_said_once(far: Producer, caplog: pytest.LogCaptureFixture) -> None:
+def test_calls_dropped_for_a_reason_are_logged_once(far: Producer, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(300):
         far.emit(a_call())
         far.emit(None)  # type: ignore[arg-type]
     time.sleep(0.2)
     said = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
     assert sorted(said) == [
-        "calls are dropped: not_a_call (said once; `stats` counts them)",
-        "calls are dropped: queue_full (said once; `stats` counts them)",
+        "calls are dropped: not_a_call (logged once; `stats` counts them)",
+        "calls are dropped: queue_full (logged once; `stats` counts them)",
     ]
 
 

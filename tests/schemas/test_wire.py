@@ -349,6 +349,10 @@ def test_an_observation_of_endless_depth_is_refused() -> None:
     assert reason(deep, decode_observation) == "not_msgpack"
 
 
+#: a dead letter
+TOLD = b'{"schema":"reject/1","position":"of-a","reason":"damaged","detail":"","sha256":"","size":3}'
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -356,6 +360,10 @@ def test_an_observation_of_endless_depth_is_refused() -> None:
         (b'{"schema":"alert/1","id":NaN}', "not_json"),
         (b'{"schema":"alert/1","id":"\xff"}', "not_utf8"),
         (b'{"schema":"alert/1","later":' + b"[" * 200_000, "too_deep"),
+        (b'{"schema":"alert/1","id":"\\ud800"}', "missing_field"),
+        (b"\xef\xbb\xbf" + TOLD, "not_json"),
+        (TOLD.replace(b"of-a", b"\\ud800"), "not_json"),
+        (TOLD.replace(b'"of-a"', b"5"), "wrong_type"),
         (b'{"schema":"alert/2"}', "unknown_schema"),
         (b'{"schema":"page/1","page_key":"p","status":"trigger","time":0,"alert":{"schema":"x"}}', "unknown_schema"),
         (b'{"schema":"alert/1"}', "missing_field"),

@@ -1,15 +1,15 @@
-"""Chooses, by the seed of a world, what happens next: work, faults, and at the end peace."""
+"""Chooses, by the seed of a world, what happens next: work and faults; at the end no more faults, until all is done."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from leeboard.pipelines.runtime.cluster import WriteFailed
+from leeboard.pipelines.runtime.backend import WriteFailed
 
 from .world import Process, Question, World
 
-MOST_PROCESSES = 3
-#: steps after which a world at peace must have done all its work
-PEACE_STEPS = 4000
+MAX_PROCESSES = 3
+#: steps without faults after which all work must be done
+CALM_STEPS = 4000
 
 #: what may happen, and how often
 WEIGHTS = {
@@ -23,7 +23,7 @@ WEIGHTS = {
     "rebalance": 1,
     "fail": 1,
     "skip": 1,
-    "again": 1,
+    "repeat": 1,
 }
 
 
@@ -35,7 +35,7 @@ class Driver:
     happened: Counter[str] = field(default_factory=Counter)
 
     async def play(self, steps: int) -> None:
-        """So many steps with faults."""
+        """Play so many steps with faults."""
         names, weights = list(WEIGHTS), list(WEIGHTS.values())
         self._start()
         for _ in range(steps):
@@ -44,8 +44,8 @@ class Driver:
             if getattr(self, f"_{name}")():
                 self.happened[name] += 1
 
-    async def make_peace(self) -> None:
-        """No more faults: whoever is left finishes the work, writes everything and stops."""
+    async def finish_calmly(self) -> None:
+        """No more faults: the processes that are left do the work, write everything and stop."""
         world = self.world
         for process in world.processes:
             process.frozen = False
@@ -56,25 +56,27 @@ class Driver:
         if not world.processes:
             world.start()
         world.rebalance()
-        for _ in range(PEACE_STEPS):
+        for _ in range(CALM_STEPS):
             await world.settle()
-            if world.logs.keys() - {p for process in world.processes for p in process.mine}:  # one found itself fenced
+            if world.logs.keys() - {
+                p for process in world.processes for p in process.mine
+            }:  # one was fenced and exited
                 if not world.processes:
                     world.start()
                 world.rebalance()
             for process in list(world.processes):
                 for partition in sorted(process.mine):
                     process.deliver(partition, 50)
-                process.run(process.stage.tick())
+                process.run(process.owner.tick())
             world.now_s += 1.0
             if self._is_done():
                 break
         for process in list(world.processes):
-            process.run(process.stage.stop())
+            process.run(process.owner.stop())
             await world.settle()
 
     def _is_done(self) -> bool:
-        owned = {p: o for process in self.world.processes for p, o in process.stage.owned.items() if p in process.mine}
+        owned = {p: o for process in self.world.processes for p, o in process.owner.owned.items() if p in process.mine}
         return all(
             not log.records or (p in owned and owned[p].fold.done >= log.records[-1].offset + 1)
             for p, log in self.world.logs.items()
@@ -103,7 +105,7 @@ class Driver:
             self.world.answer(question, WriteFailed(f"no answer to {question.what}"))
         return bool(questions)
 
-    def _give(self, count: int, skip: int = 0, back: int = 0) -> bool:
+    def _deliver_some(self, count: int, skip: int = 0, back: int = 0) -> bool:
         process = self._pick()
         if process is None or not process.mine:
             return False
@@ -114,23 +116,23 @@ class Driver:
         return True
 
     def _deliver(self) -> bool:
-        return self._give(self.world.random.randint(1, 60))
+        return self._deliver_some(self.world.random.randint(1, 60))
 
     def _skip(self) -> bool:
-        return self._give(self.world.random.randint(1, 20), skip=self.world.random.randint(1, 5))
+        return self._deliver_some(self.world.random.randint(1, 20), skip=self.world.random.randint(1, 5))
 
-    def _again(self) -> bool:
-        return self._give(self.world.random.randint(1, 60), back=self.world.random.randint(1, 40))
+    def _repeat(self) -> bool:
+        return self._deliver_some(self.world.random.randint(1, 60), back=self.world.random.randint(1, 40))
 
     def _tick(self) -> bool:
         self.world.now_s += self.world.random.uniform(0.1, 1.5)
         process = self._pick()
         if process is not None:
-            process.run(process.stage.tick())
+            process.run(process.owner.tick())
         return process is not None
 
     def _start(self) -> bool:
-        if len(self.world.processes) >= MOST_PROCESSES:
+        if len(self.world.processes) >= MAX_PROCESSES:
             return False
         self.world.start()
         self.world.rebalance()
@@ -155,7 +157,7 @@ class Driver:
         frozen = [process for process in self.world.processes if process.frozen]
         if not frozen:
             return False
-        self.world.random.choice(frozen).frozen = False  # it still believes in its old generation
+        self.world.random.choice(frozen).frozen = False  # it still knows its old generation only
         return True
 
     def _rebalance(self) -> bool:

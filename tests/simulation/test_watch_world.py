@@ -6,10 +6,9 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.runtime.fold import SOURCE
+from leeboard.pipelines.runtime.fold import SOURCE_HEADER
 from leeboard.pipelines.runtime.watch import WatchFold
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.engine import Record as EngineRecord
 from leeboard.schemas import Observation, encode, encode_observation
@@ -23,7 +22,6 @@ from .driver import Driver
 from .world import Record, World
 
 TOPICS = TopicSettings()
-CONFIG = Config(signals=SETTINGS.signals, watch=SETTINGS.watch, links=SETTINGS.links, runbook_url=SETTINGS.runbook_url)
 SEEDS = range(int(os.environ.get("LEEBOARD_SIMULATIONS", "8")))
 #: an id at which the engine is made to raise
 POISON = "poison"
@@ -35,7 +33,7 @@ def wire(offset: int, record: EngineRecord, source: str) -> Record:
         key, value = record.scope.encode(), encode_observation(record)
     else:
         key, value = b"control", encode(record)
-    return Record(offset, key, value, ((SOURCE, source.encode()),))
+    return Record(offset, key, value, ((SOURCE_HEADER, source.encode()),))
 
 
 def texts() -> list[Logged]:
@@ -49,26 +47,26 @@ def texts() -> list[Logged]:
 
 @cache
 def logs() -> dict[int, tuple[Record, ...]]:
-    """Two partitions: everything that can happen to a scope, sent twice in places, with rubbish in between."""
+    """Two partitions: everything that can happen to a scope, some records sent twice, some not readable."""
     made: dict[int, list[Record]] = {0: [], 1: []}
-    for place, scope_log in enumerate([*eventful(), texts()]):
+    for index, scope_log in enumerate([*eventful(), texts()]):
         records = merged([scope_log])
-        log = made[place % 2]
+        log = made[index % 2]
         for k, record in enumerate(records):
-            log.append(wire(len(log), record, f"raw/{place}/{k}/0"))
+            log.append(wire(len(log), record, f"raw/{index}/{k}/0"))
             if k % 97 == 50:  # normalise started again and sent some a second time
                 for again in range(k - 10, k + 1):
-                    log.append(wire(len(log), records[again], f"raw/{place}/{again}/0"))
+                    log.append(wire(len(log), records[again], f"raw/{index}/{again}/0"))
             if k % 211 == 100:
-                log.append(Record(len(log), b"x", b"\xc1rubbish"))
+                log.append(Record(len(log), b"x", b"\xc1 not MessagePack"))
             if k == 700 and isinstance(record, Observation):
-                log.append(wire(len(log), replace(record, id=POISON), f"poison/{place}/0/0"))
+                log.append(wire(len(log), replace(record, id=POISON), f"poison/{index}/0/0"))
     return {partition: tuple(log) for partition, log in made.items()}
 
 
 @pytest.fixture(autouse=True)
 def engine_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine raises on one record, after it has taken those before it."""
+    """The engine raises on one record, after it has applied those before it."""
     step = Engine.step
 
     def raising(self: Engine, records: list[EngineRecord], positions: list[int]) -> object:
@@ -84,13 +82,13 @@ def engine_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def new_world(seed: int) -> World:
     return World(
         {p: list(log) for p, log in logs().items()},
-        lambda partition: WatchFold(CONFIG, TOPICS, partition),
+        lambda partition: WatchFold(SETTINGS, TOPICS, partition),
         seed,
         TOPICS.state,
     )
 
 
-def told(world: World, partition: int, topic: str) -> list[bytes]:
+def published(world: World, partition: int, topic: str) -> list[bytes]:
     """Values that were committed to a topic by one partition, in order."""
     return [send.value or b"" for send in world.logs[partition].outputs if send.topic == topic]
 
@@ -98,7 +96,7 @@ def told(world: World, partition: int, topic: str) -> list[bytes]:
 def final_state(world: World, partition: int) -> dict[str, dict[str, bytes]]:
     """Snapshots of all scopes as a restore would find them."""
     newest = dict(world.logs[partition].state)
-    fold = WatchFold(CONFIG, TOPICS, partition)
+    fold = WatchFold(SETTINGS, TOPICS, partition)
     fold.restore([(key, value) for key, value in newest.items() if value is not None])
     assert fold.next == fold.done == len(world.logs[partition].records)
     fold.engine.validate_state()
@@ -107,18 +105,18 @@ def final_state(world: World, partition: int) -> dict[str, dict[str, bytes]]:
 
 @cache
 def never_restored(partition: int) -> dict[str, dict[str, bytes]]:
-    """Snapshots of all scopes of a fold that took the whole log in one go."""
+    """Snapshots of all scopes of a fold that applied the whole log in one go."""
     log = logs()[partition]
-    fold = WatchFold(CONFIG, TOPICS, partition)
+    fold = WatchFold(SETTINGS, TOPICS, partition)
     fold.begin(0, 0)
-    fold.be_careful(0, [record.offset for record in log if POISON.encode() in (record.value or b"")])
-    fold.take(log)
+    fold.single_step(0, [record.offset for record in log if POISON.encode() in (record.value or b"")])
+    fold.apply(log)
     return {key: fold.engine.snapshot(key) for key in sorted(fold.engine.scopes)}
 
 
 async def undisturbed() -> World:
     world = new_world(0)
-    await Driver(world).make_peace()
+    await Driver(world).finish_calmly()
     return world
 
 
@@ -129,12 +127,12 @@ def expected() -> World:
 
 def test_the_undisturbed_run_holds_what_the_others_are_compared_with() -> None:
     world = expected()
-    alerts = [told(world, partition, TOPICS.alerts) for partition in world.logs]
+    alerts = [published(world, partition, TOPICS.alerts) for partition in world.logs]
     assert all(len(found) > 10 for found in alerts)
     reasons = Counter(
-        letter.split(b'"reason":"')[1].split(b'"')[0]
+        record.split(b'"reason":"')[1].split(b'"')[0]
         for p in world.logs
-        for letter in told(world, p, TOPICS.dead_letters)
+        for record in published(world, p, TOPICS.dead_letters)
     )
     assert any(b'"output_given_input"' in alert for found in alerts for alert in found)
     assert reasons[b"engine_error"] == 4 and reasons[b"not_msgpack"] > 5
@@ -145,7 +143,7 @@ async def disturbed(seed: int) -> tuple[World, Counter[str]]:
     world = new_world(seed)
     driver = Driver(world)
     await driver.play(2500)
-    await driver.make_peace()
+    await driver.finish_calmly()
     return world, driver.happened
 
 
@@ -153,14 +151,16 @@ async def disturbed(seed: int) -> tuple[World, Counter[str]]:
 def test_no_history_of_faults_changes_what_is_published_or_kept(seed: int) -> None:
     world, happened = asyncio.run(disturbed(seed))
     print(f"seed {seed}: {dict(happened)}")
+    assert world.logs.keys() == {0, 1} and len(happened) > 5, "two partitions, and faults"
     for partition in world.logs:
         for topic in (TOPICS.alerts, TOPICS.alert_state, TOPICS.summaries, TOPICS.dead_letters):
-            assert told(world, partition, topic) == told(expected(), partition, topic), (seed, partition, topic)
+            wanted = published(expected(), partition, topic)
+            assert published(world, partition, topic) == wanted, (seed, partition, topic)
         assert final_state(world, partition) == never_restored(partition), (seed, partition)
         assert world.logs[partition].committed == len(world.logs[partition].records), (seed, partition)
 
 
-async def published_while_the_group_formed() -> World:
+async def published_during_a_rebalance() -> World:
     world = new_world(0)
     world.calm = True
     process = world.start()
@@ -169,20 +169,20 @@ async def published_while_the_group_formed() -> World:
     for partition in world.logs:
         process.deliver(partition, 10)
     await world.settle()
-    process.forming = True
-    process.run(process.stage.revoked())
+    process.in_rebalance = True
+    process.run(process.owner.revoked())
     await world.settle()
     assert all(log.committed == 0 for log in world.logs.values())
-    process.forming = False
+    process.in_rebalance = False
     world.rebalance()
     for _ in range(3):
         world.now_s += 1.0
         await world.settle()
-        process.run(process.stage.tick())
+        process.run(process.owner.tick())
         await world.settle()
     return world
 
 
-def test_the_group_is_told_later_what_was_published_while_it_formed() -> None:
-    world = asyncio.run(published_while_the_group_formed())
+def test_what_is_published_during_a_rebalance_is_committed_after_it() -> None:
+    world = asyncio.run(published_during_a_rebalance())
     assert [log.committed for log in world.logs.values()] == [10] * len(world.logs)

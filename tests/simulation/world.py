@@ -1,4 +1,4 @@
-"""A broker in memory, processes that die, and a driver that chooses by a seed what happens next."""
+"""A simulated broker in memory, and worker processes that can be killed at every await."""
 
 import asyncio
 import random
@@ -7,33 +7,33 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.runtime.cluster import Fenced
-from leeboard.pipelines.runtime.fold import Fold, Headers, Send
-from leeboard.pipelines.runtime.metrics import Meters
-from leeboard.pipelines.runtime.ownership import Intervals, Stage
+from leeboard.pipelines.runtime.backend import Fenced
+from leeboard.pipelines.runtime.fold import Fold, OutgoingRecord, RecordHeaders
+from leeboard.pipelines.runtime.metrics import StageMetrics
+from leeboard.pipelines.runtime.ownership import PartitionOwner, WriteIntervals
+from leeboard.pipelines.topics import TopicSettings
 from prometheus_client import CollectorRegistry
 
-#: a process that waits longer than this many turns of the loop is stuck
-QUIET_TURNS = 40
-INTERVALS = Intervals(publish_s=3.0, state_s=8.0)
-#: what one read gives at most
+#: turns of the event loop until every process waits for the driver
+SETTLE_TURNS = 40
+INTERVALS = WriteIntervals(publish_s=3.0, state_s=8.0)
+#: most records of one read
 READ_RECORDS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of a log, as `fold.Incoming` asks for."""
+    """A record of a log, with the attributes of `fold.IncomingRecord`."""
 
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Headers = ()
+    headers: RecordHeaders = ()
     timestamp: int = 0
 
 
 class Exited(BaseException):
-    """A process ended itself."""
+    """A process has called `exit`."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Log:
     records: list[Record]
     first: int = 0
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
-    outputs: list[Send] = field(default_factory=list)
+    outputs: list[OutgoingRecord] = field(default_factory=list)
     epoch: int = 0
     committed: int = 0
 
@@ -78,11 +78,11 @@ class World:
         self.generation = 0
         self.questions: list[Question] = []
         self.processes: list[Process] = []
-        #: no faults any more: every question is answered with yes
+        #: no faults any more: every question is answered at once
         self.calm = False
 
     async def ask(self, process: "Process", what: str) -> None:
-        """Wait until the driver lets the process go on; who is dead does nothing any more."""
+        """Wait until the driver lets the process go on; a dead process is cancelled."""
         if not process.alive:
             raise asyncio.CancelledError
         if self.calm and not process.frozen:
@@ -95,8 +95,8 @@ class World:
             raise asyncio.CancelledError
 
     async def settle(self) -> None:
-        """Let everything run that can."""
-        for _ in range(QUIET_TURNS):
+        """Run every task until it waits."""
+        for _ in range(SETTLE_TURNS):
             await asyncio.sleep(0)
 
     def start(self) -> "Process":
@@ -106,7 +106,7 @@ class World:
         return process
 
     def kill(self, process: "Process") -> None:
-        """End a process where it stands; what it has not committed is gone."""
+        """End a process at its current await; what it has not committed is gone."""
         process.alive = False
         for task in process.tasks:
             task.cancel()
@@ -115,7 +115,7 @@ class World:
         self.processes.remove(process)
 
     def answer(self, question: Question, error: BaseException | None = None) -> None:
-        """Let a process go on, or give it an error."""
+        """Let a process go on, or raise an error in it."""
         self.questions.remove(question)
         if not question.answer.done():
             if error is None:
@@ -124,7 +124,7 @@ class World:
                 question.answer.set_exception(error)
 
     def rebalance(self) -> None:
-        """A new generation: partitions are dealt out among the processes that are there and awake."""
+        """Start a new generation: partitions are assigned to the processes that are not frozen."""
         self.generation += 1
         members = [process for process in self.processes if not process.frozen]
         self.random.shuffle(members)
@@ -138,11 +138,11 @@ class World:
                 owner.mine.add(partition)
         for process in members:
             process.positions = {p: self.logs[p].committed for p in process.mine}
-            process.run(process.stage.assigned(set(process.mine)))
+            process.run(process.owner.assigned(set(process.mine)))
 
 
 class SimulatedSession:
-    """The right to write for one partition, until somebody else opens it."""
+    """The `PartitionSession` of one partition, until somebody else opens it."""
 
     def __init__(self, world: World, process: "Process", partition: int, epoch: int) -> None:
         self._world = world
@@ -150,22 +150,22 @@ class SimulatedSession:
         self._log = world.logs[partition]
         self._epoch = epoch
 
-    async def write(self, sends: Sequence[Send]) -> None:
-        """All or nothing, with everything that can happen on the way."""
+    async def write(self, records: Sequence[OutgoingRecord]) -> None:
+        """Write all or nothing; the driver may let it fail at three points."""
         await self._world.ask(self._process, "begin")
         self._check()
         await self._world.ask(self._process, "send")
         self._check()
-        for send in sends:
-            if send.topic == self._world.state_topic:
-                assert send.key is not None
-                self._log.state.append((send.key, send.value))
+        for record in records:
+            if record.topic == self._world.state_topic:
+                assert record.key is not None
+                self._log.state.append((record.key, record.value))
             else:
-                self._log.outputs.append(send)
+                self._log.outputs.append(record)
         await self._world.ask(self._process, "committed")
 
     async def close(self) -> None:
-        """Give it up."""
+        """Do nothing: the next `open` fences this session."""
 
     def _check(self) -> None:
         if self._log.epoch != self._epoch:
@@ -173,29 +173,29 @@ class SimulatedSession:
 
 
 class Process:
-    """A worker process: a `Stage`, and itself as the stage's `Cluster`."""
+    """A worker process: a `PartitionOwner`, and itself as its `StageBackend`."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.alive = True
         self.frozen = False
-        self.forming = False
+        self.in_rebalance = False
         self.known_generation = 0
         self.mine: set[int] = set()
         self.positions: dict[int, int] = {}
         self.busy: set[int] = set()
         self.tasks: list[asyncio.Task[None]] = []
         self.exit_codes: list[int] = []
-        meters = Meters("watch", TopicSettings(), CollectorRegistry())
-        self.stage = Stage(self, world.make_fold, INTERVALS, meters, lambda: world.now_s, pulls=world.pulls)
+        metrics = StageMetrics("watch", TopicSettings(), CollectorRegistry())
+        self.owner = PartitionOwner(self, world.make_fold, INTERVALS, metrics, lambda: world.now_s, pulls=world.pulls)
 
     def generation(self) -> int:
-        """See `cluster.Cluster`: what this process knows of it."""
+        """See `backend.StageBackend`: the generation that this process knows."""
         return self.known_generation
 
     def rebalancing(self) -> bool:
-        """See `cluster.Cluster`."""
-        return self.forming
+        """See `backend.StageBackend`."""
+        return self.in_rebalance
 
     async def open(self, partition: int) -> tuple[SimulatedSession, list[tuple[bytes, bytes | None]]]:
         """Fence, then read."""
@@ -212,37 +212,37 @@ class Process:
         return SimulatedSession(self.world, self, partition, epoch), list(newest.items())
 
     async def read(self, partition: int, offset: int) -> list[Record]:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         await self.world.ask(self, "read on")
         log = self.world.logs[partition]
-        place = bisect_left(log.records, offset, key=lambda record: record.offset)
-        return log.records[place : place + READ_RECORDS]
+        index = bisect_left(log.records, offset, key=lambda record: record.offset)
+        return log.records[index : index + READ_RECORDS]
 
     async def first_offset(self, partition: int) -> int:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         await self.world.ask(self, "first_offset")
         return self.world.logs[partition].first
 
     async def start_offsets(self, partition: int) -> tuple[int, int]:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         first = self.world.logs[partition].first
         return first, first
 
     async def seek(self, partition: int, offset: int) -> None:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         await self.world.ask(self, "seek")
         self.positions[partition] = offset
 
     async def commit(self, partition: int, offset: int) -> bool:
-        """See `cluster.Cluster`; the group's coordinator takes it from its members only."""
+        """See `backend.StageBackend`; the group's coordinator accepts it from its members only."""
         await self.world.ask(self, "commit")
-        taken = self.known_generation == self.world.generation and partition in self.mine
-        if taken:
+        accepted = self.known_generation == self.world.generation and partition in self.mine
+        if accepted:
             self.world.logs[partition].committed = offset
-        return taken
+        return accepted
 
     def exit(self, code: int, why: str) -> NoReturn:
-        """See `cluster.Cluster`."""
+        """See `backend.StageBackend`."""
         self.exit_codes.append(code)
         raise Exited(f"{code}: {why}")
 
@@ -261,20 +261,20 @@ class Process:
         self.tasks.append(asyncio.get_running_loop().create_task(guarded()))
 
     def deliver(self, partition: int, count: int, skip: int = 0) -> None:
-        """Give the stage the next records of a partition; `skip`: so many too late (a defect of consumers)."""
+        """Deliver the next records of a partition; `skip`: so many are left out before them (a defect of consumers)."""
         log = self.world.logs[partition]
         at = max(self.positions.get(partition, 0), log.first)
-        place = bisect_left(log.records, at, key=lambda record: record.offset) + skip
-        batch = log.records[place : place + count]
+        index = bisect_left(log.records, at, key=lambda record: record.offset) + skip
+        batch = log.records[index : index + count]
         if not batch or partition in self.busy:
             return
         self.positions[partition] = batch[-1].offset + 1
         self.busy.add(partition)
 
-        async def take() -> None:
+        async def deliver_batch() -> None:
             try:
-                await self.stage.take(partition, batch, self.known_generation)
+                await self.owner.deliver(partition, batch, self.known_generation)
             finally:
                 self.busy.discard(partition)
 
-        self.run(take())
+        self.run(deliver_batch())

@@ -1,4 +1,4 @@
-"""Detectors: numbers in, evidence out. They know no call, no topic and no clock."""
+"""Detectors: numbers in, evidence out. They do not know where the numbers come from, and read no clock."""
 
 from .base import Detector, Uniforms, event_uniforms, hash64
 from .core.changetime import ChangeTime

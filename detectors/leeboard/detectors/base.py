@@ -57,9 +57,9 @@ class Detector(Protocol):
         """Take over a state written by `snapshot`. Raises ValueError where it is not one."""
 
 
-def hash64(text: str) -> int:
-    """64 bits that stand for a call id or for a signal's name."""
-    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace")).digest()[:8], "big")
+def hash64(name: str) -> int:
+    """64 bits of a cryptographic hash (blake2b) of an event's id or of a signal's name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(errors="replace")).digest()[:8], "big")
 
 
 def event_uniforms(event_id: str, name: str) -> Uniforms:

@@ -15,31 +15,31 @@ from .core.changetime import ChangeTime
 from .core.effect import finite
 from .core.evidence import Evidence
 
-#: a River detector starts afresh after so many values, from the last HISTORY / 2 of them: its state is then a function
+#: a River detector restarts after so many values, from the last HISTORY / 2 of them: its state is then a function
 #: of at most HISTORY values, which is what a snapshot stores (River's own objects could only be pickled)
 HISTORY = 2048
 _VALUES = np.dtype([("value", "f8")])
 
 
-def make_river(text: str) -> DriftDetector:
+def make_river(spec: str) -> DriftDetector:
     """A River drift detector from `Name` or `Name(parameter=number, ...)`, e.g. `ADWIN(delta=0.002)`.
 
     Raises ValueError where `river.drift` has no such detector or the parameters are not literal keywords.
     """
-    match = re.fullmatch(r"\s*(\w+)\s*(\(.*\))?\s*", text, re.DOTALL)
+    match = re.fullmatch(r"\s*(\w+)\s*(\(.*\))?\s*", spec, re.DOTALL)
     kind = getattr(drift, match.group(1), None) if match else None
     if match is None or not (isinstance(kind, type) and issubclass(kind, DriftDetector)):
-        raise ValueError(f"river.drift has no detector {text!r}")
+        raise ValueError(f"river.drift has no detector {spec!r}")
     try:
-        call = ast.parse(f"f{match.group(2) or '()'}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
+        node = ast.parse(f"f{match.group(2) or '()'}", mode="eval").body
+        if not isinstance(node, ast.Call) or node.args:
             raise ValueError("parameters need names")
-        parameters = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        parameters = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
         if "seed" in inspect.signature(kind).parameters and parameters.get("seed") is None:
-            parameters["seed"] = 0  # River's default draws lots that no replay could repeat
+            parameters["seed"] = 0  # River's default is random, and no replay could repeat it
         detector: DriftDetector = kind(**parameters)
     except (SyntaxError, TypeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise ValueError(f"cannot make {text!r}: {error}") from None
+        raise ValueError(f"cannot make {spec!r}: {error}") from None
     return detector
 
 
@@ -51,10 +51,10 @@ class RiverDetector:
     [40]
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, spec: str) -> None:
         self.refused = 0
-        self._text = text
-        self._river = make_river(text)
+        self._spec = spec
+        self._river = make_river(spec)
         self._values: list[float] = []
         self._open = False
 
@@ -72,7 +72,7 @@ class RiverDetector:
         self,
         value: Value,
         *,
-        uniforms: Uniforms,  # noqa: ARG002 - the contract's; River draws no lots here
+        uniforms: Uniforms,  # noqa: ARG002 - the contract's; River uses no uniforms here
         clock: int | None = None,  # noqa: ARG002
         covariates: tuple[float, ...] | None = None,  # noqa: ARG002
     ) -> Evidence | None:
@@ -104,7 +104,7 @@ class RiverDetector:
             len(recent),
             change,
             "empirical",
-            f"river:{self._text}",
+            f"river:{self._spec}",
         )
         self._restart([x])
         return evidence
@@ -116,7 +116,7 @@ class RiverDetector:
     def snapshot(self) -> bytes:
         """The detector's name and the values since the last restart."""
         values = np.array([float(self.refused), float(self._open), *self._values])
-        return self._text.encode() + b"\n" + pack("river", values)
+        return self._spec.encode() + b"\n" + pack("river", values)
 
     @classmethod
     def from_snapshot(cls, state: bytes) -> "RiverDetector":
@@ -126,10 +126,10 @@ class RiverDetector:
         return detector
 
     def restore(self, state: bytes) -> None:
-        """Feed the values of a snapshot to a fresh detector. Raises ValueError where it is of another detector."""
-        text, _, packed = state.partition(b"\n")
-        if text.decode(errors="replace") != self._text:
-            raise ValueError(f"a snapshot of {text[:40]!r}, this is {self._text}")
+        """Feed the values of a snapshot to a new detector. Raises ValueError where it is of another detector."""
+        spec, _, packed = state.partition(b"\n")
+        if spec.decode(errors="replace") != self._spec:
+            raise ValueError(f"a snapshot of {spec[:40]!r}, this is {self._spec}")
         body = len(packed) - len(packed.partition(b"\n")[0]) - 1
         (values,) = unpack("river", packed, (_VALUES, body // _VALUES.itemsize))
         refused, open_, *kept = values["value"].tolist()
@@ -137,7 +137,7 @@ class RiverDetector:
         self.refused, self._open = int(refused), bool(open_)
 
     def _restart(self, values: list[float]) -> None:
-        self._river = make_river(self._text)
+        self._river = make_river(self._spec)
         self._values = list(values)
         for x in values:
             self._river.update(x)

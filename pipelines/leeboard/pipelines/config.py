@@ -9,10 +9,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from .kafka.settings import KafkaSettings
-from .measure import EmbedderSettings, MeasureSettings, TextSettings
-from .notify.settings import SECRETS as SINK_SECRETS
-from .notify.settings import NotifySettings, wrong_field
-from .signals import BINARY, CATEGORICAL, NUMERIC, TEXT, Signals
+from .measure.settings import EmbedderSettings, MeasureSettings, TextSettings
+from .notify.settings import SINK_SECRETS, NotifySettings, wrong_field
+from .signals import BY_NAME
 from .watch.settings import (
     BudgetSettings,
     ChannelSettings,
@@ -82,7 +81,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     runbook_url: str | None = None
 
     def engine(self) -> EngineSettings:
-        """What the engine and the gate are told."""
+        """The settings of engine and gate."""
         return EngineSettings(
             scope=self.scope,
             budget=self.budget,
@@ -94,7 +93,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         )
 
     def measure(self) -> MeasureSettings:
-        """What measuring is told. Raises ConfigError where the key's file cannot be read."""
+        """The settings of measuring. Raises ConfigError where the key's file cannot be read."""
         key = self.privacy.key
         if self.privacy.key_file is not None:
             try:
@@ -204,18 +203,17 @@ def _override(tree: dict[str, Any], variable: str, text: str) -> None:
 
 def _check(config: Config, where: str) -> None:
     """What the types cannot say."""
-    known = {signal.name for signal in (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT)}
-    unlike_river = {signal.name for signal in (*CATEGORICAL, *TEXT)}
     for name, own in config.signals.items():
-        if name not in known and not name.startswith("score."):
-            raise ConfigError(f"{where}: signals.{name}: there is no such signal; known: {', '.join(sorted(known))}")
+        if name not in BY_NAME and not name.startswith("score."):
+            raise ConfigError(f"{where}: signals.{name}: there is no such signal; known: {', '.join(sorted(BY_NAME))}")
         if own.detector is not None and not own.detector.startswith("river:"):
             raise ConfigError(f"{where}: signals.{name}.detector: {own.detector!r} is not `river:Name(...)`")
-        if own.detector is not None and (name.startswith("score.") or name in unlike_river):
+        if own.detector is not None and (name not in BY_NAME or BY_NAME[name].kind not in ("numeric", "binary")):
             raise ConfigError(
                 f"{where}: signals.{name}.detector: River's detectors watch numeric and yes/no signals only"
             )
         if own.detector is not None:
+            # loads NumPy: only those who name a detector of River need it
             from leeboard.detectors.river import make_river
 
             try:
@@ -230,10 +228,9 @@ def _check(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: channels: at least one channel needs a weight")
     if config.embedder.backend == "sentence-transformers" and not config.embedder.model:
         raise ConfigError(f"{where}: embedder.model: sentence-transformers needs the name or the folder of a model")
-    Signals(config.engine())
 
 
-def printable(config: Config) -> dict[str, Any]:
+def printable_config(config: Config) -> dict[str, Any]:
     """The resolved configuration without secrets."""
     tree: dict[str, Any] = msgspec.to_builtins(config)
     for *sections, name in list(_secrets(tree)):

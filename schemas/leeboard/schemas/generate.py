@@ -60,11 +60,22 @@ def _schema(record: type[Struct]) -> JsonSchema:
     """Put the record's own definition at the top and the structs that it holds under `$defs`, in order of name."""
     tag = str(record.__struct_config__.tag)
     _, definitions = msgspec.json.schema_components((record,), ref_template="#/$defs/{name}")
+    definitions = _null_last(definitions)
     own = {**definitions.pop(record.__name__), "title": tag}
     schema: JsonSchema = {"$schema": DIALECT, "$id": f"urn:leeboard:schema:{tag}", "title": tag, **own}
     if definitions:
         schema["$defs"] = {name: definitions[name] for name in sorted(definitions)}
     return schema
+
+
+def _null_last(part: Any) -> Any:
+    """The alternatives of a field with `null` at the end: releases of msgspec differ in where they put it."""
+    if isinstance(part, dict):
+        found = {key: _null_last(value) for key, value in part.items()}
+        if "anyOf" in found:
+            found["anyOf"] = sorted(found["anyOf"], key=lambda each: bool(each == {"type": "null"}))
+        return found
+    return [_null_last(each) for each in part] if isinstance(part, list) else part
 
 
 if __name__ == "__main__":

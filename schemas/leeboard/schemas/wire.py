@@ -4,8 +4,9 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +15,7 @@ from .alert import Alert, Page
 from .call import ModelCall, epoch_ms, route_of
 from .control import Accept, Confirm, Control, Deploy, Mute, Score
 from .observation import FEWEST_NUMBERS, MAX_LABELS, Observation
+from .refusal import Reason, Refused, explain, fits
 from .scope import MAX_KEY_BYTES, scope_key, scope_parts
 from .summary import Summary
 from .text import FEATURES, MAX_DIMENSIONS, STYLE, TextMeasures
@@ -29,27 +31,6 @@ MAX_TIME_MS = 253_402_300_799_999
 #: scope keys that are known to be some: 4,096 x at most 1 KB = 4 MB
 SCOPES_KNOWN = 4096
 
-Reason = Literal[
-    "not_json",
-    "not_utf8",
-    "not_msgpack",
-    "damaged",
-    "unknown_schema",
-    "missing_field",
-    "wrong_type",
-    "not_finite",
-    "negative",
-    "out_of_range",
-    "time_ahead",
-    "time_out_of_range",
-    "too_large",
-    "too_deep",
-    "key_too_long",
-    "not_allowed",
-    "no_scope",
-    "engine_error",
-    "not_delivered",
-]
 Record: TypeAlias = ModelCall | Score | Deploy | Accept | Confirm | Mute
 
 
@@ -67,15 +48,6 @@ class Reject(Struct, tag_field="schema", tag="reject/1", kw_only=True, omit_defa
 
 
 Result: TypeAlias = Alert | Page | Summary | Reject
-
-
-class Refused(ValueError):
-    """A record that cannot be taken."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason: Reason = reason
-        self.detail = detail
 
 
 def reject(data: bytes, refused: Refused, position: str, *, payload: bool = False) -> Reject:
@@ -114,12 +86,8 @@ def decode(data: bytes, *, arrival_ms: int | None = None) -> Record:
         raise Refused("too_deep", f"nested deeper than {MAX_DEPTH}")
     try:
         record = _decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
-    except UnicodeDecodeError:
-        raise Refused("not_utf8", _NOT_UTF8) from None
-    except msgspec.DecodeError as error:
-        record = _decode_odd(data, str(error))
+    except (msgspec.MsgspecError, ValueError):
+        record = _decode_odd(data)
     _check(record, arrival_ms)
     return record
 
@@ -128,14 +96,13 @@ def decode_result(data: bytes) -> Result:
     """An alert, page, summary or dead letter from JSON bytes. Raises Refused."""
     try:
         return _results.decode(data)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
-    except UnicodeDecodeError:
-        raise Refused("not_utf8", _NOT_UTF8) from None
-    except msgspec.DecodeError as error:
-        raise Refused("not_json", str(error)) from None
     except RecursionError:
         raise Refused("too_deep", "nested deeper than can be read") from None
+    except (msgspec.MsgspecError, ValueError):
+        value = _json(data, _not_json)
+        if fits(value, Result):
+            raise Refused("not_json", "a byte order mark or half of a surrogate pair is no JSON") from None
+        raise explain(value, Result) from None
 
 
 def encode_observation(observation: Observation) -> bytes:
@@ -149,10 +116,8 @@ def decode_observation(data: bytes) -> Observation:
         raise Refused("too_large", f"{len(data)} bytes, at most {MAX_RECORD_BYTES}")
     try:
         observation = _observations.decode(data)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused("not_msgpack", str(error)) from None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise explain(_msgpack(data), Observation) from None
     _check_floats("numbers", observation.numbers, FEWEST_NUMBERS)
     _check_text("input", observation.input)
     _check_text("output", observation.output)
@@ -192,32 +157,37 @@ def depth(data: bytes) -> int:
 
 #: JSON strings, the last one perhaps cut off; possessive, so that a long one costs no memory
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+\\?(?:"|\Z)', re.DOTALL)
-_NOT_UTF8 = "the bytes are not UTF-8"
 
 
-def _explained(message: str) -> Refused:
-    """Turn msgspec's message into a reason. It names the path and the expected type; a value it quotes is dropped."""
-    what, at, path = message.rpartition(" - at ")
-    if not at:
-        what, path = message, ""
-    if path.endswith(".schema`") or what.endswith("field `schema`"):
-        return Refused("unknown_schema", "`schema` names no record that is known here")
-    if what.startswith("Invalid enum value"):
-        return Refused("wrong_type", f"not one of the values allowed{at}{path}")
-    reason: Reason = "wrong_type"
-    if "missing required field" in what or "length >= 1" in what:
-        reason = "missing_field"
-    elif ">= 0" in what:
-        reason = "negative"
-    elif "out of range" in what:
-        reason = "not_finite"
-    elif "<=" in what or "> 0" in what:
-        reason = "out_of_range"
-    return Refused(reason, message)
+def _msgpack(data: bytes) -> Any:
+    """MessagePack of any content. Raises Refused."""
+    try:
+        return msgspec.msgpack.decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        raise Refused("not_msgpack", "the bytes are no MessagePack, or nested deeper than can be read") from None
+
+
+def _json(data: bytes, refuse_constant: Callable[[str], NoReturn]) -> Any:
+    """JSON of any content, a byte order mark left out. Raises Refused."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refused("not_utf8", "the bytes are not UTF-8") from None
+    try:
+        return json.loads(text, parse_constant=refuse_constant, parse_float=_finite, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        at = len(text[: error.pos].encode())
+        raise Refused("not_json", f"no JSON from byte {at} of {len(data)} on") from None
+    except RecursionError:
+        raise Refused("too_deep", "nested deeper than can be read") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise Refused("not_finite", f"{name} is no JSON number")
+
+
+def _not_json(name: str) -> NoReturn:
+    raise Refused("not_json", f"{name} is no JSON number")
 
 
 def _finite(digits: str) -> float:
@@ -234,20 +204,13 @@ def _integer(digits: str) -> int:
         raise Refused("not_finite", "Integer value out of range") from None
 
 
-def _decode_odd(data: bytes, message: str) -> Record:
-    """JSON that msgspec refuses: lone surrogates become U+FFFD, a byte order mark goes, NaN and such are refused."""
+def _decode_odd(data: bytes) -> Record:
+    """What msgspec refuses: lone surrogates become U+FFFD, a byte order mark goes; for the rest a reason is found."""
+    value = _without_surrogates(_json(data, _refuse_constant))
     try:
-        value: Any = json.loads(
-            data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
-        )
-    except UnicodeDecodeError:
-        raise Refused("not_utf8", _NOT_UTF8) from None
-    except json.JSONDecodeError:
-        raise Refused("not_json", message) from None
-    try:
-        record: Record = msgspec.convert(_without_surrogates(value), Record)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
+        record: Record = msgspec.convert(value, Record)
+    except (msgspec.MsgspecError, ValueError):
+        raise explain(value, Record) from None
     return record
 
 

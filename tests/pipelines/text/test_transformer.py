@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from contextlib import suppress
 from importlib.util import find_spec
 
@@ -38,8 +37,8 @@ def model():
     played.go_on.set()
 
 
-def embedder_of(model: Model, *, cache_texts: int = 100, timeout_s: float = 5.0) -> TransformerEmbedder:
-    return TransformerEmbedder(model, "st-test", cache_texts=cache_texts, timeout_s=timeout_s)
+def embedder_of(model: Model, *, cache_texts: int = 100, timeout_s: float = 5.0, **waiting) -> TransformerEmbedder:
+    return TransformerEmbedder(model, "st-test", cache_texts=cache_texts, timeout_s=timeout_s, **waiting)
 
 
 def measurer_of(model: Model, monkeypatch: pytest.MonkeyPatch, **settings) -> Measurer:
@@ -106,22 +105,22 @@ def test_a_model_that_fails_costs_the_vectors_and_nothing_else(model, monkeypatc
 
 
 def test_a_model_that_stalls_costs_one_wait_and_comes_back(model, monkeypatch):
-    measurer = measurer_of(model, monkeypatch, timeout_s=0.2)
+    waits: list[float] = []
+
+    def wait(done: threading.Event, seconds: float) -> bool:
+        waits.append(seconds)
+        return model.go_on.is_set() and done.wait(10)
+
+    measurer = measurer_of(model, monkeypatch, timeout_s=0.2, wait=wait)
     model.go_on.clear()
-    started = time.monotonic()
-    assert embedded(measurer.measure(call("first"))) == 1
-    assert time.monotonic() - started < 2.0
-    time.sleep(0.1)
-    started = time.monotonic()
-    for k in range(20):
-        assert embedded(measurer.measure(call(f"later {k}"))) == 1
-    assert time.monotonic() - started < 0.2, "no further wait while the model is silent"
+    for k in range(21):
+        assert embedded(measurer.measure(call(f"text {k}"))) == 1
+    assert waits == [0.2], "no further wait while the model is silent"
     assert measurer.counts["texts_not_embedded"] == 42
     model.go_on.set()
-    deadline = time.monotonic() + 5
-    while embedded(measurer.measure(call("at last"))) != 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert measurer._texts._embedder._last.done.wait(10)
+    assert embedded(measurer.measure(call("at last"))) == 2
+    assert len(waits) == 2
 
 
 def test_trouble_is_logged_when_it_begins_and_when_it_ends(model, caplog):

@@ -128,9 +128,9 @@ def test_categories_divide_the_part_of_their_signal() -> None:
     records = [call for reason in ("stop", "length", "odd") for call in traffic.take(20, finish_reason=reason)]
     engine = run(records, DEFAULTS).engine
     slot = engine.scopes[traffic.scope].slot
-    places = [p for p in engine.bank.places(slot) if p.kind == "categorical" and p.column == 0]
-    each = {math.exp(-engine.bank.nats(slot, place)) for place in places}
-    assert len(places) == 3 and len(each) == 1
+    keys = [key for key in engine.bank.categorical.keys(slot) if key.column == 0]
+    each = {math.exp(-engine.bank.nats(slot, key)) for key in keys}
+    assert len(keys) == 3 and len(each) == 1
     assert each.pop() == pytest.approx(0.25 / 2 / 3), "output tokens are measured too"
 
 

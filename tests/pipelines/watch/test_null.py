@@ -1,7 +1,7 @@
 """Nothing happens: how often an incident opens all the same, and that it goes away. The benchmark has 1,000 streams."""
 
 import pytest
-from leeboard.detectors.core.budget import YOUNG_NOTICE
+from leeboard.detectors.core.budget import WARM_UP_NOTICE
 from leeboard.pipelines.signals import CHANNELS
 from leeboard.pipelines.watch.settings import ChannelName, ChannelSettings, EngineSettings, WatchSettings
 
@@ -46,7 +46,7 @@ def test_a_false_notice_is_rare_goes_away_and_never_pages(signal: str, channel: 
         found += len(outcome.incidents())
         assert goes_away(outcome), opened(outcome)
         assert outcome.pages() == []
-    assert found <= len(STREAMS) * CALLS / YOUNG_NOTICE
+    assert found <= len(STREAMS) * CALLS / WARM_UP_NOTICE
 
 
 def test_all_signals_together_keep_within_the_budget() -> None:
@@ -56,4 +56,4 @@ def test_all_signals_together_keep_within_the_budget() -> None:
         found += len(outcome.incidents())
         assert goes_away(outcome), opened(outcome)
         assert outcome.pages() == []
-    assert found <= len(STREAMS) * CALLS / YOUNG_NOTICE
+    assert found <= len(STREAMS) * CALLS / WARM_UP_NOTICE

@@ -1,7 +1,7 @@
-"""Small linear algebra in a fixed order: whole-number sums, which are the same in any order, and Cholesky's method.
+"""Small linear algebra whose results are the same on every machine: sums of whole numbers, and Cholesky's method.
 
-BLAS and LAPACK add in an order that depends on the machine, hence own loops; n is at most some 130. What is long (rows
-times weights) runs in whole numbers, which processors may add as they like.
+BLAS and LAPACK add in an order that depends on the machine, hence the loops here; n is at most 130 or so. Long sums
+(rows times weights) use whole numbers, whose sum does not depend on the order.
 """
 
 import math
@@ -12,21 +12,23 @@ import numpy.typing as npt
 
 from .jit import Floats, Floats32, kernel
 
-Codes: TypeAlias = npt.NDArray[np.int8]
-Weights: TypeAlias = npt.NDArray[np.int16]
+CodeRow: TypeAlias = npt.NDArray[np.int8]
+WeightRow: TypeAlias = npt.NDArray[np.int16]
 Sums: TypeAlias = npt.NDArray[np.int32]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-#: a weighted sum of codes is at most SUM_LIMIT << SUM_SHIFT, and kept as 16 bits
+#: a weighted sum of codes is at most SUM_LIMIT << SUM_SHIFT; shifted right by SUM_SHIFT, it fits 16 bits
 SUM_LIMIT = 30_000
 SUM_SHIFT = 6
-#: leaves 53 - 43 bits of a 64-bit float
+assert SUM_LIMIT < 2**15
+assert SUM_LIMIT << SUM_SHIFT < 2**31
+#: splitting constant (Dekker 1971) that leaves 53 - 43 = 10 bits of a 64-bit float
 COARSE = 2.0**43 + 1.0
 
 
 @kernel
-def weighted_sum(weights: Weights, codes: Codes) -> int:
-    """Sum of weights x codes in 32 bits, which `scale_to_sum` makes sure of."""
+def weighted_sum(weights: WeightRow, codes: CodeRow) -> int:
+    """Sum of weights x codes, both (n,); it fits 32 bits for weights that `scale_to_sum` wrote."""
     total = np.int32(0)
     for j in range(weights.size):
         total = np.int32(total + np.int32(np.int32(weights[j]) * np.int32(codes[j])))
@@ -35,7 +37,7 @@ def weighted_sum(weights: Weights, codes: Codes) -> int:
 
 @kernel
 def sort(values: Floats32) -> None:
-    """Put values into ascending order (Shell 1959): NumPy's sorting costs seconds of compilation."""
+    """Sort values (n,) into ascending order, in place (Shell 1959): NumPy's sorting costs seconds of compilation."""
     gap = values.size // 2
     while gap > 0:
         for i in range(gap, values.size):
@@ -50,7 +52,7 @@ def sort(values: Floats32) -> None:
 
 @kernel
 def add_products(codes: Sums, products: Sums) -> None:
-    """Add the products of a row of codes with itself to the lower triangle of `products` (n, n)."""
+    """Add the outer product of `codes` (n,) with itself to the lower triangle of `products` (n, n)."""
     for i in range(codes.size):
         code = np.int32(codes[i])
         row = products[i]
@@ -87,15 +89,15 @@ def solve(factor: Floats, x: Floats) -> None:
 
 @kernel
 def coarse(x: float) -> float:
-    """Round to 10 bits (Dekker 1971): plenty for what is estimated from some hundred events, and it packs well."""
-    stretched = x * COARSE
-    kept: float = stretched - (stretched - x)
-    return kept
+    """Round to 10 bits (Dekker 1971): enough for an estimate from a few hundred events, and it compresses well."""
+    scaled = x * COARSE
+    rounded: float = scaled - (scaled - x)
+    return rounded
 
 
 @kernel
 def pack_triangle(matrix: Floats, packed: Floats32) -> None:
-    """Write the lower triangle of a matrix row by row."""
+    """Write the lower triangle of a matrix (n, n), rounded by `coarse`, row by row into `packed` (n (n + 1) / 2,)."""
     at = 0
     for i in range(matrix.shape[0]):
         for j in range(i + 1):
@@ -105,7 +107,7 @@ def pack_triangle(matrix: Floats, packed: Floats32) -> None:
 
 @kernel
 def solve_packed(packed: Floats32, x: Floats) -> None:
-    """`solve` with a factor that `pack_triangle` wrote."""
+    """Like `solve`, for a Cholesky factor that `pack_triangle` wrote."""
     n = x.size
     at = 0
     for i in range(n):
@@ -123,7 +125,7 @@ def solve_packed(packed: Floats32, x: Floats) -> None:
 
 @kernel
 def largest_sum(x: Floats, largest_code: int) -> float:
-    """What sum x_j c_j can reach for codes of at most that size."""
+    """Largest possible sum of x_j c_j over codes c_j of at most `largest_code` in size."""
     total = 0.0
     for j in range(x.size):
         total += abs(x[j])
@@ -131,7 +133,7 @@ def largest_sum(x: Floats, largest_code: int) -> float:
 
 
 @kernel
-def scale_to_sum(x: Floats, scale: float, weights: Weights) -> None:
-    """Write x times `scale`, rounded to whole numbers."""
+def scale_to_sum(x: Floats, scale: float, weights: WeightRow) -> None:
+    """Write x (n,) times `scale`, rounded to whole numbers, into `weights` (n,)."""
     for j in range(x.size):
         weights[j] = np.int16(math.floor(x[j] * scale + 0.5))

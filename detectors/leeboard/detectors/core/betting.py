@@ -1,14 +1,15 @@
 """Bets on a sequence of N(0,1) scores: Shiryaev-Roberts e-detectors, tempered by the stream's own excursions.
 
-Bet k multiplies its wealth by f_k(z), whose mean is at most 1 while z is N(0,1). The Shiryaev-Roberts process
-M <- (M + 1) f_k(z) then satisfies E[number of times it reaches A in n events] <= n / A (Shin, Ramdas, Rinaldo,
-"E-detectors", 2024), and so does a weighted mean of such processes.
+Bet k multiplies its wealth by the e-value f_k(z), whose mean is at most 1 while z is N(0,1). The Shiryaev-Roberts
+process M <- (M + 1) f_k(z) then satisfies E[number of times it reaches A in n events] <= n / A (Shin, Ramdas, Rinaldo,
+"E-detectors", 2024). So does a weighted mean of such processes.
 
-Real streams make larger excursions than independent scores would. Hence bet k plays f_k ** theta_k with theta_k <= 1
-learned from the heights of the excursions (of the untempered log wealth, started at zero) that the stream has already
-finished: under weak dependence those heights have an exponential tail (Cramer-Lundberg), theta_k is its posterior
-predictive rate, and it changes between excursions only, hence before the event that it judges. Since the predictive
-discount depends on the height that is claimed, every bet plays twice: for the notice level and for the page level.
+Real streams make larger excursions than independent scores would. Bet k therefore uses f_k ** theta_k with an exponent
+theta_k <= 1. The exponent is learned from the heights of the excursions of the untempered log wealth (started at zero)
+that the stream has already finished. Under weak dependence the heights have an exponential tail (Cramer-Lundberg);
+theta_k is the posterior predictive rate of that tail. It changes between excursions only, hence before the event that
+it judges. The predictive discount depends on the level that is claimed, so every bet has two processes: one for claims
+up to the notice level, one for claims up to the page level.
 """
 
 import math
@@ -18,16 +19,14 @@ import numpy as np
 from .jit import Floats, Record, kernel
 from .special import exp_bounded
 
-#: scores are clipped here: one event gives at most 5.5 nats to the boldest bet
+#: scores are clipped here: one event adds at most 5.5 nats to the bet on the largest shift
 CLIP = 3.5
-LOCATIONS = [-2.4, -1.2, -0.6, -0.3, -0.15, 0.15, 0.3, 0.6, 1.2, 2.4]  # the level moved by so many sd
-SPREADS = [1.35, 2.0]  # the spread grew by this factor (a shrinking spread never pages)
-CONTAMINATIONS = [
-    (0.02, 3.2),
-    (0.05, 2.2),
-    (0.05, 3.2),
-    (0.15, 2.0),
-]  # this share of the events became so many sd higher
+#: bets "the level has shifted by so many sd"
+LOCATIONS = [-2.4, -1.2, -0.6, -0.3, -0.15, 0.15, 0.3, 0.6, 1.2, 2.4]
+#: bets "the spread has grown by this factor" (there is none on a shrinking spread: it never pages)
+SPREADS = [1.35, 2.0]
+#: bets "this share of the events has become so many sd higher"
+CONTAMINATIONS = [(0.02, 3.2), (0.05, 2.2), (0.05, 3.2), (0.15, 2.0)]
 BETS = len(LOCATIONS) + len(SPREADS) + len(CONTAMINATIONS)
 QUADRATIC = len(LOCATIONS) + len(SPREADS)
 # log f_k(z) = CONSTANT + LINEAR z + SQUARE z^2 for the first QUADRATIC bets
@@ -38,7 +37,8 @@ _RAW = np.array([0.06] * len(LOCATIONS) + [0.05] * (BETS - len(LOCATIONS)))
 WEIGHTS = _RAW / _RAW.sum()
 
 # The contamination bets, log(1 - e + e exp(d z - d^2/2)), are read from a table by linear interpolation. They are
-# convex, so the interpolation lies above them by at most step^2 / 8 * d^2 / 4 < 1e-5: taken off, the mean stays <= 1.
+# convex, so the interpolation lies above them by at most step^2 / 8 * d^2 / 4 < 1e-5; less that bound, the mean is <=
+# 1.
 STEPS = 128
 _GRID = np.arange(int(2 * CLIP * STEPS) + 2) / STEPS - CLIP
 TAIL = np.array(
@@ -52,28 +52,30 @@ TAIL = np.array(
 PRIOR_EXCURSIONS = 10.0
 #: excursions below this many nats are not recorded
 FLOOR_NATS = 1.0
-#: excursions remembered
+#: older excursions are discounted so that at most so many count
 MEMORY = 200.0
-#: a wealth never exceeds this (the largest level ever claimed is below 1e12)
+#: upper bound of wealth (the largest level ever claimed is below 1e12)
 WEALTH_CAP = 1e250
+#: bits of `stale`
+assert BETS < 63
 
 
 def wealth_dtype(bets: int) -> np.dtype[np.void]:
-    """State of so many bets."""
+    """State of `bets` bets."""
     return np.dtype(
         [
             ("notice", "f8", bets),  # Shiryaev-Roberts processes tempered for the notice level
-            ("page", "f8", bets),  # and for the page level
-            ("excursion", "f8", bets),  # untempered log wealth since it was last zero
-            ("peak", "f8", bets),  # its highest value
+            ("page", "f8", bets),  # Shiryaev-Roberts processes tempered for the page level
+            ("excursion", "f8", bets),  # untempered log wealth of the running excursion, 0 for none
+            ("peak", "f8", bets),  # highest value of `excursion`
             ("theta_notice", "f8", bets),
             ("theta_page", "f8", bets),
             ("start", "i8", bets),  # event at which the excursion left zero
-            ("finished", "f4", bets),  # excursions recorded
-            ("heights", "f4", bets),  # sum of their heights above FLOOR_NATS
-            ("nats_notice", "f8"),  # log of the levels that the thetas were made for
+            ("finished", "f4", bets),  # number of recorded excursions
+            ("heights", "f4", bets),  # sum of the heights of recorded excursions above FLOOR_NATS
+            ("nats_notice", "f8"),  # natural logs of the levels for which the thetas hold
             ("nats_page", "f8"),
-            ("stale", "i8"),  # bit k: bet k must renew its thetas when its excursion ends
+            ("stale", "i8"),  # bit k: the levels have changed, bet k must refresh its thetas when its excursion ends
             ("leader", "i8"),  # bet with the highest notice wealth
         ],
         align=True,
@@ -85,7 +87,10 @@ WEALTH = wealth_dtype(BETS)
 
 @kernel
 def temper(finished: float, heights: float, nats: float) -> float:
-    """Exponent theta in (0, 1] for claims of exp(nats), from so many finished excursions with that sum of heights."""
+    """Exponent theta in (0, 1] for claims up to a level of exp(nats).
+
+    `finished`: number of finished excursions; `heights`: sum of their heights above FLOOR_NATS, in nats.
+    """
     m = PRIOR_EXCURSIONS + finished
     rate = min(1.0, m / (PRIOR_EXCURSIONS + heights))
     return min(1.0, rate * m / nats * math.log(1.0 + nats / m))
@@ -93,7 +98,7 @@ def temper(finished: float, heights: float, nats: float) -> float:
 
 @kernel
 def temper_bet(wealth: Record, k: int) -> None:
-    """Renew both exponents of bet k."""
+    """Refresh both exponents of bet k."""
     finished, heights = np.float64(wealth["finished"][k]), np.float64(wealth["heights"][k])
     wealth["theta_notice"][k] = temper(finished, heights, wealth["nats_notice"])
     wealth["theta_page"][k] = temper(finished, heights, wealth["nats_page"])
@@ -101,7 +106,7 @@ def temper_bet(wealth: Record, k: int) -> None:
 
 @kernel
 def claim(wealth: Record, nats_notice: float, nats_page: float) -> None:
-    """Set the levels (natural logs) that the thetas are made for; inside an excursion a bet keeps its own."""
+    """Set the levels (natural logs) that will be claimed; a bet follows when its excursion has ended."""
     if wealth["nats_notice"] == nats_notice and wealth["nats_page"] == nats_page:
         return
     wealth["nats_notice"] = nats_notice
@@ -115,7 +120,7 @@ def claim(wealth: Record, nats_notice: float, nats_page: float) -> None:
 
 @kernel
 def clear_wealth(wealth: Record) -> None:
-    """Take all wealth off the table; what the stream taught (theta) stays."""
+    """Set all wealth to zero; the exponents, learned from finished excursions, stay."""
     for k in range(wealth["notice"].size):
         wealth["notice"][k] = 0.0
         wealth["page"][k] = 0.0
@@ -124,8 +129,11 @@ def clear_wealth(wealth: Record) -> None:
 
 
 @kernel
-def cut_off(wealth: Record) -> None:
-    """Count running excursions as heights without a new count, as a firing ends them, and renew all exponents."""
+def censor_excursions(wealth: Record) -> None:
+    """End running excursions, as a firing does, and refresh all exponents.
+
+    A running excursion is censored: its height so far is added, but it does not count as a finished one.
+    """
     for k in range(wealth["notice"].size):
         if wealth["excursion"][k] > FLOOR_NATS:
             height = min(max(wealth["peak"][k], wealth["excursion"][k]), 3.0 * wealth["nats_notice"])
@@ -135,7 +143,7 @@ def cut_off(wealth: Record) -> None:
 
 @kernel
 def end_excursion(wealth: Record, k: int) -> None:
-    """Record the height of the excursion of bet k that has just ended, if it was one."""
+    """Record the height of the excursion of bet k that has just ended, if it exceeded FLOOR_NATS."""
     height = wealth["peak"][k] - FLOOR_NATS
     wealth["peak"][k] = 0.0
     if height > 0.0:
@@ -154,9 +162,10 @@ def end_excursion(wealth: Record, k: int) -> None:
 
 @kernel
 def play(wealth: Record, logs: Floats, weights: Floats, t: int) -> tuple[float, float]:
-    """Play every bet on event t, whose log e-values are `logs`; weighted sums of the notice and of the page processes.
+    """Update every process with event t; returns the weighted sums of the notice and of the page processes.
 
-    The exponents were fixed before the event; excursions that it ends renew them for the next.
+    `logs` (bets,): log e-values of the event; `weights` (bets,). The exponents were fixed before the event; an
+    excursion that the event ends refreshes them for the next one.
     """
     excursion, peak, start = wealth["excursion"], wealth["peak"], wealth["start"]
     notice, page = wealth["notice"], wealth["page"]
@@ -188,12 +197,12 @@ def play(wealth: Record, logs: Floats, weights: Floats, t: int) -> tuple[float, 
 
 @kernel
 def bet(wealth: Record, z: float, t: int, logs: Floats) -> tuple[float, float]:
-    """Play the BETS bets on normal score z (|z| <= CLIP) of event t; see `play`. `logs`: scratch space."""
+    """`play` the BETS bets on normal score z (|z| <= CLIP) of event t. `logs`: scratch space of BETS numbers."""
     for k in range(QUADRATIC):
         logs[k] = CONSTANT[k] + (LINEAR[k] + SQUARE[k] * z) * z
-    place = (z + CLIP) * STEPS
-    left = int(place)
-    part = place - left
+    position = (z + CLIP) * STEPS
+    left = int(position)
+    part = position - left
     for i in range(BETS - QUADRATIC):
         logs[QUADRATIC + i] = TAIL[i, left] + part * (TAIL[i, left + 1] - TAIL[i, left])
     return play(wealth, logs, WEIGHTS, t)

@@ -1,37 +1,39 @@
-"""The arithmetic of levels: what one scope's notices and the fleet's pages may cost.
+"""The arithmetic of levels: how often an owner of several signals may open notices, and a fleet of owners may page.
 
-A level A means "at most one false crossing in A calls of the scope, all signals together". Signal s has a weight w_s,
-the weights of a scope add up to at most 1, and s fires at A / w_s calls. Natural logs are called nats.
+A level A means "at most one false crossing in A events of the owner, all of its signals together". Signal s has a
+weight w_s, the weights of an owner add up to at most 1, and s fires at A / w_s events. A nat is the unit of natural
+logs.
 """
 
 import math
 
 from .jit import kernel
 
-#: the notice level of a scope that has seen so many calls: 10 times their number, within these bounds
+#: bounds of the notice level, and its factor on the events so far, while an owner has seen few events
 LOWEST_NOTICE = 1e3
-YOUNG_NOTICE = 1e4
-YOUNG_FACTOR = 10.0
-#: notice levels change in steps of 25 %, so that they do not change at every call
+WARM_UP_NOTICE = 1e4
+WARM_UP_FACTOR = 10.0
+assert LOWEST_NOTICE < WARM_UP_NOTICE
+#: notice levels change in steps of 25 %, so that they do not change at every event
 STEP_NATS = math.log(1.25)
-#: the severe path needs this level, in calls of the signal, and so many calls since the change
+#: the severe path needs this level, in events of the signal, and so many events since the change
 SEVERE_NATS = math.log(1e4)
-SEVERE_CALLS = 20
+SEVERE_EVENTS = 20
 
 
 @kernel
-def notice_nats(calls: int, calls_a_week: float, notices_per_week: float) -> float:
-    """Log of a scope's notice level, rounded up to the next step.
+def notice_nats(events: int, events_per_week: float, notices_per_week: float) -> float:
+    """Natural log of an owner's notice level, rounded up to the next step.
 
-    `calls` of the scope so far; `calls_a_week`: those of its last 7 days. The expected number of false notices in the
-    first 1,000 calls is at most the sum of 1 / level over them, .33; later the two a week that are allowed, or one in
-    10,000 calls, whichever is less.
+    `events`: those of the owner so far; `events_per_week`: those of its last 7 days; `notices_per_week`: false notices
+    that are allowed. The expected number of false notices is at most the sum of 1 / level over the events: .33 in the
+    first 1,000 events, later the allowed number a week, or one in 10,000 events where that is less.
     """
-    young = min(YOUNG_FACTOR * calls, YOUNG_NOTICE)
-    level = max(LOWEST_NOTICE, young, calls_a_week / notices_per_week)
+    warm_up = min(WARM_UP_FACTOR * events, WARM_UP_NOTICE)
+    level = max(LOWEST_NOTICE, warm_up, events_per_week / notices_per_week)
     return math.ceil(math.log(level) / STEP_NATS) * STEP_NATS
 
 
-def page_nats(calls_per_week: float, pages_per_week: float) -> float:
-    """Log of the fleet's page level A_page = calls_per_week / pages_per_week."""
-    return math.log(calls_per_week / pages_per_week)
+def page_nats(events_per_week: float, pages_per_week: float) -> float:
+    """Natural log of the fleet's page level A_page = events_per_week / pages_per_week."""
+    return math.log(events_per_week / pages_per_week)

@@ -1,4 +1,4 @@
-"""The life cycle of changes, said once: a detector class drives one row with it, the engine those of all its scopes.
+"""The life cycle of changes, said once: a detector class drives one row with it, an owner of many streams all rows.
 
     watching --FIRED--> open --RETURNED--> watching        the references of before the change hold again
                         open --NEXT------> open            the watcher takes over, the oldest frozen reference stays

@@ -1,4 +1,4 @@
-"""When did it change? The start of the leading excursion, refined by the likelihood ratio over the recent scores."""
+"""The time of a change: the split of the recent scores with the largest likelihood ratio."""
 
 from typing import NamedTuple
 
@@ -19,15 +19,15 @@ class ChangeTime(NamedTuple):
 
 
 @kernel
-def refine(scores: Floats32, queued: int, reach: int) -> tuple[int, int, int]:
+def refine(scores: Floats32, queued: int, look_back: int) -> tuple[int, int, int]:
     """First changed event as events ago: estimate, earliest, latest.
 
-    For normal scores that were N(0,1) before, the likelihood ratio of a level shift that lasts until now, maximised
-    over its size, is S^2 / 2n over the last n scores (Siegmund, Venkatraman 1995). Only the last `reach` + 1 events
-    are considered. `scores`: ring of the newest, `queued` in all.
+    For scores that were N(0,1) before, the log likelihood ratio of a level shift that lasts until now, maximised over
+    its size, is S^2 / 2n for the sum S of the last n scores (Siegmund, Venkatraman 1995). `scores`: ring of the newest
+    scores; `queued`: number of scores ever written to it. Only the last `look_back` + 1 events are considered.
     """
     recent = scores.size
-    n = min(min(recent, queued), reach + 1)
+    n = min(min(recent, queued), look_back + 1)
     total = 0.0
     best = -1.0
     estimate = 0

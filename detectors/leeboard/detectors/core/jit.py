@@ -11,7 +11,7 @@ import numba.core.config
 import numpy as np
 import numpy.typing as npt
 
-#: One row of an arena: a structured NumPy record (a view, writable in place).
+#: one row of an arena: a structured NumPy record (a view, writable in place)
 Record: TypeAlias = Any
 Arena: TypeAlias = npt.NDArray[np.void]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -19,8 +19,8 @@ Floats32: TypeAlias = npt.NDArray[np.float32]
 Integers: TypeAlias = npt.NDArray[np.int64]
 #: 64 bits for every signal (see `base.hash64`)
 Salts: TypeAlias = npt.NDArray[np.uint64]
-#: a 32-bit value, as references hold them
-Value: TypeAlias = np.float32
+#: a 32-bit float, as references store values
+Single: TypeAlias = np.float32
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ _DETECTORS = Path(__file__).parents[1]
 
 @cache
 def _sources(package: Path) -> str:
-    """Hash of the sources, in all sub-folders, that a kernel of `package` is made of."""
+    """Hash of all sources that a kernel of `package` can depend on: those of the detectors and its own."""
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
     for where in (_DETECTORS, package):
         for source in sorted(where.rglob("*.py")):
@@ -40,7 +40,7 @@ def _sources(package: Path) -> str:
 
 
 def _package_of(source: Path) -> Path:
-    """The folder below `leeboard/<part>` that a source belongs to; its own folder elsewhere (tests)."""
+    """The folder `leeboard/<part>` that a source belongs to; the source's own folder outside of these (tests)."""
     parts = [folder for folder in source.parents if folder.parent.parent.name == "leeboard"]
     return parts[0] if parts else source.parent
 
@@ -53,9 +53,9 @@ CACHE = Path(_CONFIG.CACHE_DIR or Path.home() / ".cache" / "leeboard")
 def kernel(function: F) -> F:
     """Compile `function` with Numba: no fastmath, no parallel loops, no BLAS, IEEE division; releases the GIL.
 
-    With `NUMBA_DISABLE_JIT=1` the function runs as plain Python and must give the same numbers (a test holds it to
-    that): 32-bit fields are therefore read through `np.float64(...)` before any arithmetic.
+    With `NUMBA_DISABLE_JIT=1` the function runs as plain Python and must give the same numbers (a test checks this).
+    32-bit fields are therefore converted with `np.float64(...)` before any arithmetic.
     """
-    # Numba looks at the file of a function only, not at what it calls: each state of the sources has its own cache.
+    # Numba checks the file of a function only, not the functions it uses: each state of the sources has its own cache.
     _CONFIG.CACHE_DIR = str(CACHE / _sources(_package_of(Path(function.__code__.co_filename))))
     return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))

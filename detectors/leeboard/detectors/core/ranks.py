@@ -1,25 +1,25 @@
-"""Sequential ranks in bounded memory: any value becomes an exactly uniform number while nothing changes.
+"""Sequential ranks in bounded memory: while nothing changes, the rank of every value is exactly uniform.
 
 The first `EXACT` values are ranked exactly. Then 43 of their order statistics become the edges of 44 bins, and every
-bin keeps its number of *gaps* (a Polya urn): for exchangeable values the next one falls into a bin with probability
-gaps / total, whatever their law, so the randomised rank is exactly uniform and independent of the earlier ones
-(smoothed conformal p-values: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005). Two ladders keep
-the 16 largest values above the top edge and the 16 smallest below the bottom edge with their exact ranks, so that the
-resolution in the tails grows with the number of values.
+bin counts its *gaps* (a Polya urn): the next exchangeable value falls into a bin with probability gaps / total,
+whatever the law. The randomised rank is therefore exactly uniform and independent of the earlier ones (smoothed
+conformal p-values: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005). Two ladders hold the 16
+largest values above the top edge and the 16 smallest below the bottom edge with their exact ranks, so the resolution in
+the tails grows with the number of values.
 """
 
 import numpy as np
 
-from .jit import Floats32, Record, Value, kernel
+from .jit import Floats32, Record, Single, kernel
 
-#: values that are ranked exactly before the bins are frozen
+#: values that are ranked exactly before they become bins
 EXACT = 255
-#: extremes kept on each side
+#: extreme values held on each side
 LADDER = 16
 
 
 def _edge_ranks() -> list[int]:
-    """1-based ranks, among the first EXACT values, of those that become edges: finer in both tails."""
+    """1-based ranks of the order statistics of the first EXACT values that become edges; denser in both tails."""
     tail = [1, 2, 3, 4, 6, 8, 12, 16, 24]
     middle = list(range(32, EXACT + 1 - 31, (EXACT + 1) // 32))
     return tail + middle + [EXACT + 1 - rank for rank in reversed(tail)]
@@ -29,21 +29,23 @@ EDGE_RANKS = np.array(_edge_ranks(), np.int64)
 EDGES = EDGE_RANKS.size
 BINS = EDGES + 1
 TOP = EDGES - 1
-# once the bins are frozen, `values` holds: edges, the largest (ascending), the smallest (ascending)
+#: once the values are bins, `values` holds the edges, from HIGH on the largest, from LOW on the smallest (all
+#: ascending)
 HIGH = EDGES
 LOW = EDGES + LADDER
+assert LOW + LADDER <= EXACT
 
 REFERENCE = np.dtype(
     [
-        ("values", "f4", EXACT),  # young: sorted values; later: edges and ladders
+        ("values", "f4", EXACT),  # sorted values; edges and ladders once the values are bins
         ("gaps", "i4", BINS),
-        ("seen", "i4"),
-        ("highs", "i4"),  # filled places of the upper ladder
-        ("lows", "i4"),
-        ("total", "i4"),  # gaps in all, seen + 1
+        ("seen", "i4"),  # number of values
+        ("highs", "i4"),  # number of values on the upper ladder
+        ("lows", "i4"),  # number of values on the lower ladder
+        ("total", "i4"),  # sum of all gaps, seen + 1
         ("frozen", "i4"),  # 1 once the values are bins
-        ("sum", "f8"),  # of the values, for their mean
-        ("squares", "f8"),
+        ("sum", "f8"),  # of the values
+        ("squares", "f8"),  # sum of the squared values
     ],
     align=True,
 )
@@ -51,7 +53,7 @@ REFERENCE = np.dtype(
 
 @kernel
 def clear(ref: Record) -> None:
-    """Forget everything."""
+    """Forget all values."""
     ref["seen"] = 0
     ref["highs"] = 0
     ref["lows"] = 0
@@ -62,8 +64,8 @@ def clear(ref: Record) -> None:
 
 
 @kernel
-def first_not_below(values: Floats32, size: int, y: Value) -> int:
-    """Number of the first `size` ascending values that are smaller than y."""
+def first_not_below(values: Floats32, size: int, y: Single) -> int:
+    """Index of the first of `size` ascending values that is not below y; `size` where there is none."""
     low, high = 0, size
     while low < high:
         middle = (low + high) >> 1
@@ -76,7 +78,7 @@ def first_not_below(values: Floats32, size: int, y: Value) -> int:
 
 @kernel
 def gaps_below(ref: Record, b: int) -> int:
-    """Gaps in the bins before bin b."""
+    """Sum of the gaps in the bins below bin b."""
     gaps = ref["gaps"]
     below = 0
     for a in range(b):
@@ -95,15 +97,15 @@ def freeze(ref: Record) -> None:
         gaps[b] = rank - previous
         previous = rank
     for k in range(EDGES, EXACT):
-        values[k] = 0.0  # the ladders' places; what lies beyond them is nothing, and compresses to nothing
+        values[k] = 0.0  # clears the ladders; the rest is not used, and zeros compress well
     ref["total"] = EXACT + 1
     ref["frozen"] = 1
     gaps[EDGES] = EXACT + 1 - previous
 
 
 @kernel
-def rank_warm_up(ref: Record, y: Value, v: float) -> float:
-    """Exact randomised rank among at most EXACT values; learns y."""
+def rank_warm_up(ref: Record, y: Single, v: float) -> float:
+    """Exact randomised rank of y among at most EXACT values, then adds y to them. `v`: uniform on (0, 1)."""
     values = ref["values"]
     t = ref["seen"]
     at = first_not_below(values, t, y)
@@ -122,8 +124,8 @@ def rank_warm_up(ref: Record, y: Value, v: float) -> float:
 
 
 @kernel
-def rank_above(ref: Record, y: Value, v: float) -> float:
-    """Rank of a value above the top edge, by the ladder of the largest; learns y on the ladder."""
+def rank_above(ref: Record, y: Single, v: float) -> float:
+    """Randomised rank of a value above the top edge, from the upper ladder; then adds y to the ladder."""
     highs = ref["highs"]
     ladder = ref["values"][HIGH : HIGH + LADDER]
     gaps, total = ref["gaps"][EDGES], ref["total"]
@@ -131,7 +133,7 @@ def rank_above(ref: Record, y: Value, v: float) -> float:
     while j < highs and ladder[j] < y:
         j += 1
     u: float
-    hidden = gaps - 1 - highs  # values above the edge that are not on the ladder, all of them below it
+    hidden = gaps - 1 - highs  # values above the edge that are not on the ladder; all of them lie below it
     if hidden <= 0:
         u = (total - gaps + j + v) / total
     elif j == 0:
@@ -152,15 +154,15 @@ def rank_above(ref: Record, y: Value, v: float) -> float:
 
 
 @kernel
-def rank_below(ref: Record, y: Value, v: float) -> float:
-    """Rank of a value at or below the bottom edge, by the ladder of the smallest; learns y on the ladder."""
+def rank_below(ref: Record, y: Single, v: float) -> float:
+    """Randomised rank of a value at or below the bottom edge, from the lower ladder; then adds y to the ladder."""
     lows = ref["lows"]
     ladder = ref["values"][LOW : LOW + LADDER]
     gaps, total = ref["gaps"][0], ref["total"]
     j = 0
     while j < lows and ladder[j] < y:
         j += 1
-    # the edge itself is one of the values of this bin and bounds its last gap
+    # the edge is itself a value of this bin, and bounds its last gap
     hidden = gaps - 1 - lows
     u: float = (lows + v * (gaps - lows)) / total if hidden > 0 and j == lows else (j + v) / total
     if lows < LADDER:
@@ -178,14 +180,14 @@ def rank_below(ref: Record, y: Value, v: float) -> float:
 
 @kernel
 def rank(ref: Record, value: float, v: float) -> float:
-    """Randomised rank in (0, 1) of `value` among the values seen so far; the reference then learns it.
+    """Randomised rank, in (0, 1), of `value` among the values seen so far; then adds it to the reference.
 
-    `v` is uniform on (0, 1) and independent of the values. O(1) memory; exact under exchangeability.
+    `v` is uniform on (0, 1) and independent of the values. O(1) memory; exactly uniform under exchangeability.
     """
     y = np.float32(value)
-    kept = np.float64(y)
-    ref["sum"] += kept
-    ref["squares"] += kept * kept
+    stored = np.float64(y)
+    ref["sum"] += stored
+    ref["squares"] += stored * stored
     if ref["frozen"] == 0:
         return rank_warm_up(ref, y, v)
     b = first_not_below(ref["values"], EDGES, y)
@@ -203,7 +205,7 @@ def rank(ref: Record, value: float, v: float) -> float:
 
 @kernel
 def rank_frozen(ref: Record, value: float, v: float) -> float:
-    """Randomised rank of `value` in a reference that does not learn it."""
+    """Randomised rank, in (0, 1), of `value` in a reference to which it is not added. `v`: uniform on (0, 1)."""
     y = np.float32(value)
     u: float
     if ref["frozen"] == 0:
@@ -216,8 +218,8 @@ def rank_frozen(ref: Record, value: float, v: float) -> float:
 
 
 @kernel
-def drop_from_ladder(ladder: Floats32, size: int, y: Value) -> int:
-    """Remove y from an ascending ladder, if it stands there; returns the new size."""
+def drop_from_ladder(ladder: Floats32, size: int, y: Single) -> int:
+    """Remove y from the first `size` ascending values of a ladder, if it is there; returns the new size."""
     at = first_not_below(ladder, size, y)
     if at == size or ladder[at] != y:
         return size
@@ -228,7 +230,7 @@ def drop_from_ladder(ladder: Floats32, size: int, y: Value) -> int:
 
 @kernel
 def forget(ref: Record, value: float) -> None:
-    """Take back one value that was ranked before (the edges stay where they are)."""
+    """Remove one value that was ranked before; the edges of bins do not move."""
     y = np.float32(value)
     values, t = ref["values"], ref["seen"]
     if t == 0:
@@ -239,23 +241,23 @@ def forget(ref: Record, value: float) -> None:
             return
     else:
         b = first_not_below(values, EDGES, y)
-        if ref["gaps"][b] <= 1:  # the value went into the edges when they were frozen
+        if ref["gaps"][b] <= 1:  # no value but the edge is left in the bin
             return
         ref["gaps"][b] -= 1
         if b == EDGES:
             ref["highs"] = drop_from_ladder(values[HIGH : HIGH + LADDER], ref["highs"], y)
         elif b == 0:
             ref["lows"] = drop_from_ladder(values[LOW : LOW + LADDER], ref["lows"], y)
-    kept = np.float64(y)
+    stored = np.float64(y)
     ref["seen"] = t - 1
     ref["total"] -= 1
-    ref["sum"] -= kept
-    ref["squares"] -= kept * kept
+    ref["sum"] -= stored
+    ref["squares"] -= stored * stored
 
 
 @kernel
 def median(ref: Record) -> float:
-    """Median of the values seen (of the first EXACT ones, once the bins are frozen, refined by the gap counts)."""
+    """Median of the values seen, NaN for none; once the values are bins, interpolated between edges by gap counts."""
     values, t = ref["values"], ref["seen"]
     if t == 0:
         return np.nan
@@ -279,14 +281,14 @@ def median(ref: Record) -> float:
 
 @kernel
 def mean(ref: Record) -> float:
-    """Mean of the values seen."""
+    """Mean of the values seen, NaN for none."""
     average: float = ref["sum"] / ref["seen"] if ref["seen"] > 0 else np.nan
     return average
 
 
 @kernel
 def variance(ref: Record) -> float:
-    """Variance of the values seen."""
+    """Unbiased variance of the values seen, 0 for fewer than two."""
     n = ref["seen"]
     if n < 2:
         return 0.0

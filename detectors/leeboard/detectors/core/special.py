@@ -1,4 +1,4 @@
-"""The few special functions of the kernels, in plain arithmetic where libm would differ between processors."""
+"""Special functions of the kernels, in plain arithmetic where libm would differ between processors."""
 
 import math
 
@@ -14,10 +14,10 @@ _SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.ui
 
 @kernel
 def uniform(event: np.uint64, salt: np.uint64, k: int) -> float:
-    """Number k (0, 1 or 2) of three independent uniforms on (0, 1) of one event for one signal.
+    """Uniform number k (0, 1 or 2) on (0, 1) of one event for one signal; the three are independent.
 
-    `event` is 64 bits of a cryptographic hash of the call id, `salt` 64 bits for the signal: one blake2b a call, then
-    SplitMix64, since a hash for each of the 30 signals of a call would cost 50 microseconds.
+    `event`: 64 bits of a cryptographic hash of the event's id; `salt`: 64 bits for the signal. One blake2b an event and
+    SplitMix64 for each signal: a blake2b for each of 30 signals would cost 50 microseconds an event.
     """
     z = (event ^ salt) + _INCREMENTS[k]
     z = (z ^ (z >> _SHIFT_30)) * _FIRST
@@ -31,7 +31,7 @@ def exp_bounded(x: float) -> float:
     """e**x for |x| <= 12 by plain multiplications, relative error < 1e-9.
 
     libm's `exp` differs between processor types and cannot be vectorised without a vendor library; this one gives the
-    same bits everywhere. Horner form of the series of e**(x/16), then four squarings.
+    same bits everywhere. It is the series of e**(x/16) in Horner form, squared four times.
     """
     t = x * 0.0625
     p = 1.0 + t / 11.0

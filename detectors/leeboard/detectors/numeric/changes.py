@@ -14,7 +14,7 @@ from leeboard.detectors.core.jit import Record
 
 from . import kernels
 from .effect import numeric_change, numeric_effect, numeric_guarantee
-from .kernels import FROZEN_NUMERIC, NUMERIC
+from .kernels import FROZEN_NUMERIC_STATE, NUMERIC_STATE
 
 
 class NumericChanges(Changes[bool]):
@@ -30,7 +30,9 @@ class NumericChanges(Changes[bool]):
             kernels.open_row(row, 1.0, 1.0)  # its levels are set before the first value
             row["unit"] = unit
 
-        super().__init__("numeric", Rows(NUMERIC, begin=begin, rows=rows), Rows(FROZEN_NUMERIC, rows=rows // 2))
+        super().__init__(
+            "numeric", Rows(NUMERIC_STATE, begin=begin, rows=rows), Rows(FROZEN_NUMERIC_STATE, rows=rows // 2)
+        )
         self._scratch = np.zeros(BETS)
 
     def _open(self, i: int, j: int, k: int, floor: float, context: bool) -> None:
@@ -44,7 +46,7 @@ class NumericChanges(Changes[bool]):
         return float(new - ranks.mean(rows[i]["reference"]))
 
     def _restore(self, i: int) -> None:
-        kernels.restore(self.rows.array, i, self.frozen.array)
+        kernels.restore_number(self.rows.array, i, self.frozen.array)
 
     def _events_before(self, frozen: Record) -> float:
         return float(frozen["reference"]["seen"])

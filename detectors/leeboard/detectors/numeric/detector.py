@@ -100,7 +100,7 @@ class NumericDetector:
             return None
         changes, i = self._changes, self._row
         row = changes.record(i)
-        y = kernels.prepare(row, x, uniforms[0], self._logarithmic, kernels.DITHER)
+        y = kernels.prepare_number(row, x, uniforms[0], self._logarithmic, kernels.DITHER)
         if self._adjusts:
             minute = minute_of_week(clock) if self._seasonal and clock is not None else -1
             known = np.array(covariates or (0.0, 0.0), np.float32)

@@ -1,20 +1,20 @@
-"""Numeric signals whose null is "the stream goes on moving as it used to move".
+"""Kernels of numeric streams, whose null hypothesis is "the stream goes on varying as it has varied so far".
 
-One event walks through: dither and scale (`prepare`), what clock and covariates explain (`season.adjust`), sequential
-rank -> normal score, prewhitening, rank again, then two channels of evidence with half of the budget each: tempered
-Shiryaev-Roberts bets (W) and block means against their own past (B). The evidence is a *level*: the largest A, in
-events, at which the detector would fire now.
+The steps of one event: scale and dither (`prepare_number`), subtract what clock and covariates explain
+(`season.adjust`), sequential rank and normal score, prewhitening, a second rank. Then two channels share the budget
+equally: tempered Shiryaev-Roberts bets (W), and block means against earlier block means (B). The evidence is a *level*:
+the largest A, in events, at which the detector would fire now.
 
-When the notice level is reached a change is opened: a *frozen reference* (the references as they were before the change) is
-put aside for effect, floor and return test, and a *watcher* grows a new reference from the change time and looks for
-the next change. The process itself runs on undisturbed, so that it alone carries the evidence from notice to page.
+A change is opened when the evidence reaches the notice level. A *frozen reference* (the references as they were before
+the change) then serves effect, floor and return test. A *watcher* builds a new reference from the change time on and
+looks for the next change. The process itself continues unchanged, so it alone carries the evidence from notice to page.
 """
 
 import math
 
 import numpy as np
 from leeboard.detectors.core import ranks
-from leeboard.detectors.core.betting import CLIP, WEALTH, bet, claim, clear_wealth, cut_off
+from leeboard.detectors.core.betting import CLIP, WEALTH, bet, censor_excursions, claim, clear_wealth
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
@@ -33,8 +33,11 @@ from leeboard.detectors.core.ranks import REFERENCE
 from leeboard.detectors.core.special import normal_quantile
 
 from .dependence import (
-    LEVELS,
+    AGE_NEEDED,
+    BLOCK_EVENTS,
+    LEVEL_FEATURES,
     LONG_RUN,
+    RECENT,
     WHITENER,
     block_evidence,
     block_variance,
@@ -45,63 +48,65 @@ from .dependence import (
 )
 from .records import RECORDS, WEIGHT, bet_on_records, clear_records, restart_records
 
-#: half width of the random noise that breaks ties, in transformed units: .05 % of a positive value. An owner that does
-#: not care for small moves takes more (an eighth of its effect floor), so that they never gain evidence
+#: half width of the random noise that breaks ties, in transformed units: .05 % of a positive value. An owner to whom
+#: small shifts do not matter uses more (an eighth of its effect floor), so that they never gain evidence
 DITHER = 2.0**-11
-#: the noise is never less than this part of a value, which leaves it 64 steps of a 32-bit float
+#: the noise is at least this part of a value: 64 steps of a 32-bit float
 COARSEST = 2.0**-18
-#: scaled values are cut here, so that their squares stay finite
+#: scaled values are clipped here, so that their squares stay finite
 LARGEST = 1e30
-#: a change that was never seen to return is taken as normal after so many events
-FORGOTTEN_AFTER = 4096
+assert math.inf > LARGEST * LARGEST
 #: weight of the tempered bets beside the two bets on records
 TEMPERED = 1.0 - 2.0 * WEIGHT
-#: events that a restored reference counts as old
+#: age of a restored reference in events: old enough for blocks of every scale
 RESTORED_AGE = 4096
-NUMERIC = np.dtype(
+assert AGE_NEEDED * BLOCK_EVENTS[-1] <= RESTORED_AGE
+#: scores and values go back equally far, which `numeric_change` relies on
+assert RECENT_VALUES == RECENT
+NUMERIC_STATE = np.dtype(
     [
         ("events", "i8"),
-        ("oldest", "i8"),  # event from which the reference dates
-        ("change", "i8"),  # start of the leading excursion or block
+        ("oldest", "i8"),  # event with which the reference begins
+        ("change", "i8"),  # first event of the leading excursion or block
         ("score", "f8"),  # normal score of the newest value
         ("log_notice", "f8"),  # natural log of the level, for claims up to the notice level
-        ("log_page", "f8"),  # and beyond
+        ("log_page", "f8"),  # natural log of the level, for claims up to the page level
         ("peak_page", "f8"),  # highest log_page since the change was opened
-        ("milestone", "f8"),  # peak_page at which the owner wants to be told next
-        ("surcharge_notice", "f8"),
+        ("milestone", "f8"),  # peak_page from which on the owner is reported LEVEL
+        ("surcharge_notice", "f8"),  # number of recent firings, decaying
         ("surcharge_page", "f8"),
-        ("decay_notice", "f8"),  # of the surcharge, per event
+        ("decay_notice", "f8"),  # factor of the surcharge per event
         ("decay_page", "f8"),
-        ("unit", "f8"),  # scale of the transformation
-        ("watcher", "i4"),  # row of the watcher, -1 when no change is open
-        ("frozen", "i4"),
-        ("retained", "i4"),  # frozen reference of an earlier change that was settled, -1 for none
-        ("code", "i4"),  # what the newest value led to
-        ("reference", REFERENCE),
-        ("residuals", REFERENCE),
+        ("unit", "f8"),  # scale of the transformation, 0 while not learned
+        ("watcher", "i4"),  # row number of the watcher, -1 while no change is open
+        ("frozen", "i4"),  # row number of the frozen reference, -1 while no change is open
+        ("retained", "i4"),  # frozen reference of an earlier change that was closed as immaterial, -1 for none
+        ("code", "i4"),  # result of the newest value
+        ("reference", REFERENCE),  # of transformed values
+        ("residuals", REFERENCE),  # of prewhitened scores
         ("whitener", WHITENER),
         ("long_run", LONG_RUN),
         ("wealth", WEALTH),
         ("records", RECORDS),
-        ("values", "f4", RECENT_VALUES),  # ring
+        ("values", "f4", RECENT_VALUES),  # ring of transformed values
     ],
     align=True,
 )
 
-FROZEN_NUMERIC = np.dtype(
+FROZEN_NUMERIC_STATE = np.dtype(
     [
         ("reference", REFERENCE),
         ("residuals", REFERENCE),
         ("opened", "i8"),  # event at which the change was opened
         ("length", "i8"),  # events of a block of the return test
-        ("count", "i8"),
-        ("good", "i8"),  # blocks in a row that match
-        ("sum", "f8"),
-        ("squares", "f8"),
-        ("values", "f8"),
-        ("largest", "f8"),  # a mean further than this from the old one is no return
-        ("floor", "f8"),
-        ("outlived", "i8"),  # 1 where it outlived a change that was too small to matter
+        ("count", "i8"),  # events of the running block
+        ("good", "i8"),  # number of consecutive blocks that match
+        ("sum", "f8"),  # of the scores of the running block
+        ("squares", "f8"),  # sum of its squared scores
+        ("values", "f8"),  # sum of its transformed values
+        ("largest", "f8"),  # a block mean further than this from the old mean is no return
+        ("floor", "f8"),  # effect, in transformed units, below which a stream counts as returned
+        ("was_retained", "i8"),  # 1 where an earlier change was closed as immaterial and left this reference
     ],
     align=True,
 )
@@ -109,7 +114,7 @@ FROZEN_NUMERIC = np.dtype(
 
 @kernel
 def open_row(row: Record, nats_notice: float, nats_page: float) -> None:
-    """Begin a stream. `nats_*`: natural logs of the levels, in events of this stream, that will be claimed."""
+    """Start a stream in an empty row. `nats_*`: natural logs of the levels, in events, that will be claimed."""
     row["watcher"] = -1
     row["frozen"] = -1
     row["retained"] = -1
@@ -121,17 +126,18 @@ def open_row(row: Record, nats_notice: float, nats_page: float) -> None:
 
 @kernel
 def set_levels(row: Record, nats_notice: float, nats_page: float) -> None:
-    """Change the levels that will be claimed; takes effect between excursions."""
+    """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
     row["decay_page"] = 1.0 - math.exp(-nats_page)
 
 
 @kernel
-def prepare(row: Record, x: float, v: float, logarithmic: bool, dither: float) -> float:
+def prepare_number(row: Record, x: float, v: float, logarithmic: bool, dither: float) -> float:
     """Transformed and dithered value: asinh(x / unit), or x / unit where `logarithmic` is false.
 
-    A unit of 0 is learned: a sixteenth of the first value other than 0, so that asinh is a logarithm.
+    `v`: uniform on (0, 1); `dither`: half width of the noise. A unit of 0 is learned: it becomes a sixteenth of the
+    first value other than 0, so that asinh is close to a logarithm.
     """
     if row["unit"] == 0.0 and x != 0.0:
         row["unit"] = abs(x) * 0.0625
@@ -142,20 +148,20 @@ def prepare(row: Record, x: float, v: float, logarithmic: bool, dither: float) -
 
 @kernel
 def clipped_score(u: float) -> float:
-    """Normal score of a uniform number."""
+    """Normal score of u in (0, 1), clipped to +-CLIP."""
     return min(max(normal_quantile(u), -CLIP), CLIP)
 
 
 @kernel
-def advance(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
-    """Take in one transformed value and renew the levels. `u`, `v` uniform; `scratch` BETS numbers."""
+def advance_number(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
+    """Add one transformed value and update the levels. `u`, `v`: uniform on (0, 1); `scratch`: BETS numbers."""
     t = row["events"]
     row["events"] = t + 1
     record, record_start = bet_on_records(row["records"], row["values"], y, t)
     row["values"][t % RECENT_VALUES] = y
     z = clipped_score(ranks.rank(row["reference"], y, u))
     row["score"] = z
-    residual = whiten(row["whitener"], z, True, scratch[:LEVELS])
+    residual = whiten(row["whitener"], z, True, scratch[:LEVEL_FEATURES])
     score = clipped_score(ranks.rank(row["residuals"], residual, v))
     blocks = block_evidence(row["long_run"], z, t, row["oldest"])
     wealth = row["wealth"]
@@ -178,20 +184,20 @@ def advance(row: Record, y: float, u: float, v: float, scratch: Floats) -> None:
 
 @kernel
 def relearn(row: Record, since: int, scratch: Floats) -> None:
-    """Fill empty references, silently, with the events from `since` on (as far back as they are kept)."""
+    """Fill empty references with the events from `since` on, as far back as values are held; no bet is placed."""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
     for k in range(first, t):
         y = np.float64(row["values"][k % RECENT_VALUES])
         z = clipped_score(ranks.rank(row["reference"], y, 0.5))
-        ranks.rank(row["residuals"], whiten(row["whitener"], z, False, scratch[:LEVELS]), 0.5)
+        ranks.rank(row["residuals"], whiten(row["whitener"], z, False, scratch[:LEVEL_FEATURES]), 0.5)
     row["oldest"] = first
 
 
 @kernel
 def clear_evidence(row: Record) -> None:
-    """Take all evidence back; what was learned of the way of moving stays."""
-    cut_off(row["wealth"])
+    """Discard all evidence; what was learned of the stream's autocorrelation, blocks and excursions stays."""
+    censor_excursions(row["wealth"])
     clear_wealth(row["wealth"])
     clear_records(row["records"])
     clear_blocks(row["long_run"])
@@ -202,7 +208,7 @@ def clear_evidence(row: Record) -> None:
 
 @kernel
 def restart_references(row: Record) -> None:
-    """Start both references afresh: the values mean something else now."""
+    """Empty both references and discard the evidence: the values mean something else from now on."""
     ranks.clear(row["reference"])
     ranks.clear(row["residuals"])
     restart_whitener(row["whitener"])
@@ -214,7 +220,7 @@ def restart_references(row: Record) -> None:
 
 @kernel
 def start_watcher(rows: Arena, i: int, j: int, since: int, scratch: Floats) -> None:
-    """Make row j the watcher of row i: it knows the events from `since` on and how the stream moves."""
+    """Make row j the watcher of row i: a copy whose references hold only the events from `since` on."""
     rows[j] = rows[i]
     watcher = rows[j]
     clear_evidence(watcher)
@@ -227,9 +233,10 @@ def start_watcher(rows: Arena, i: int, j: int, since: int, scratch: Floats) -> N
 
 @kernel
 def open_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float, scratch: Floats) -> None:
-    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
+    """Open a change of row i that began at event `since`, with watcher j and frozen reference k.
 
-    `floor`: distance of means, in transformed units, below which a stream counts as returned.
+    k is the row's retained reference where it has one. `floor`: distance of means, in transformed units, below which a
+    stream counts as returned.
     """
     row, old = rows[i], frozen[k]
     if row["retained"] < 0:
@@ -246,7 +253,7 @@ def open_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, 
 
 @kernel
 def expect_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
-    """Set the return test of row i up for the change that began at event `since`."""
+    """Set up the return test of row i for the change that began at event `since`."""
     row = rows[i]
     old = frozen[row["frozen"]]
     old["opened"] = row["events"]
@@ -258,21 +265,23 @@ def expect_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) 
     old["values"] = 0.0
     old["largest"] = max(0.5 * abs(shift(rows, i, frozen)), floor)
     old["floor"] = floor
-    old["outlived"] = 1 if row["retained"] >= 0 else 0
+    old["was_retained"] = 1 if row["retained"] >= 0 else 0
 
 
 @kernel
 def shift(rows: Arena, i: int, frozen: Arena) -> float:
-    """Mean of the transformed values since the open change less the mean before it."""
+    """Mean of the transformed values since the open change of row i, less the mean before it."""
     return ranks.mean(rows[rows[i]["watcher"]]["reference"]) - ranks.mean(frozen[rows[i]["frozen"]]["reference"])
 
 
 @kernel
-def has_returned(row: Record, old: Record, y: float, u: float) -> bool:
-    """Return test: two blocks in a row whose scores against the frozen reference have the old mean and the old spread.
+def number_has_returned(row: Record, old: Record, y: float, u: float) -> bool:
+    """Add one value to the return test; true when the stream has returned.
 
-    Where the frozen reference is that of an earlier, settled change, the level just before this one was within the floor of
-    it: two blocks within the floor are a return.
+    It has returned when two consecutive blocks have scores, against the frozen reference, with the old mean and the old
+    spread. A frozen reference that was retained describes the stream before an earlier, immaterial change; the level
+    just before this change was within the floor of it. Two consecutive blocks within the floor are then a return as
+    well.
     """
     z = clipped_score(ranks.rank_frozen(old["reference"], y, u))
     old["sum"] += z
@@ -290,7 +299,7 @@ def has_returned(row: Record, old: Record, y: float, u: float) -> bool:
     same_spread = abs(old["squares"] / n - 1.0) < 1.5 * math.sqrt(2.0 * noise)
     distance = abs(old["values"] / n - ranks.mean(old["reference"]))
     same = same_level and same_spread and distance < old["largest"]
-    if old["outlived"] != 0 and distance < old["floor"]:
+    if old["was_retained"] != 0 and distance < old["floor"]:
         same = True
     old["good"] = old["good"] + 1 if same else 0
     old["count"] = 0
@@ -303,7 +312,7 @@ def has_returned(row: Record, old: Record, y: float, u: float) -> bool:
 
 @kernel
 def matches_frozen(row: Record, old: Record, since: int) -> bool:
-    """Do the events from `since` on (8 at least) look like those before the open change?"""
+    """Do the events from `since` on (at least 8) have the mean of those before the open change?"""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
     n = t - first
@@ -321,8 +330,8 @@ def matches_frozen(row: Record, old: Record, since: int) -> bool:
 
 
 @kernel
-def restore(rows: Arena, i: int, frozen: Arena) -> None:
-    """The stream has returned: the references of before the change hold again, the change is closed."""
+def restore_number(rows: Arena, i: int, frozen: Arena) -> None:
+    """Close the change of row i after a return: the references from before the change are used again."""
     row = rows[i]
     old = frozen[row["frozen"]]
     row["reference"] = old["reference"]
@@ -333,7 +342,7 @@ def restore(rows: Arena, i: int, frozen: Arena) -> None:
 
 @kernel
 def close_change(row: Record) -> None:
-    """End the open change of a row, whose evidence starts at nothing."""
+    """Close the open change of a row and discard its evidence."""
     clear_evidence(row)
     row["surcharge_notice"] += 1.0
     row["watcher"] = -1
@@ -343,7 +352,10 @@ def close_change(row: Record) -> None:
 
 @kernel
 def supersede(rows: Arena, i: int, frozen: Arena, floor: float, scratch: Floats) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    """The watcher of row i has found the next change: it replaces row i and gets a new watcher.
+
+    The frozen reference stays that of the first change. `floor`: as for `open_change`.
+    """
     j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
@@ -356,7 +368,7 @@ def supersede(rows: Arena, i: int, frozen: Arena, floor: float, scratch: Floats)
 
 @kernel
 def baseline(row: Record) -> int:
-    """Events that the reference holds from before the change."""
+    """Number of events in the reference from before the change."""
     events: int = row["reference"]["seen"] - (row["events"] - row["change"])
     return events
 
@@ -365,19 +377,20 @@ def baseline(row: Record) -> int:
 def observe(
     rows: Arena, i: int, frozen: Arena, y: float, u: float, v: float, nats_notice: float, scratch: Floats
 ) -> int:
-    """Give one transformed value to row i and to what it has opened; returns FIRED, RETURNED NEXT or QUIET.
+    """Add one transformed value to row i, and to its open change: FIRED, RETURNED, NEXT or QUIET.
 
-    `nats_notice`: log of the level, in events of this stream, at which a change is opened.
+    `nats_notice`: natural log of the level, in events of this stream, at which a change is opened. `u`, `v`: uniform on
+    (0, 1); `scratch`: BETS numbers.
     """
     row = rows[i]
-    advance(row, y, u, v, scratch)
+    advance_number(row, y, u, v, scratch)
     if row["frozen"] < 0:
         return FIRED if row["log_notice"] >= nats_notice and baseline(row) >= BASELINE_NEEDED else QUIET
     row["peak_page"] = max(row["peak_page"], row["log_page"])
     old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
-    advance(watcher, y, u, v, scratch)
-    if has_returned(row, old, y, u):
+    advance_number(watcher, y, u, v, scratch)
+    if number_has_returned(row, old, y, u):
         return RETURNED
     if watcher["log_notice"] - WATCHER_NATS >= nats_notice and baseline(watcher) >= BASELINE_NEEDED:
         return RETURNED if matches_frozen(watcher, old, watcher["change"]) else NEXT
@@ -388,5 +401,5 @@ def observe(
 def step_number(
     rows: Arena, i: int, frozen: Arena, y: float, u: float, v: float, nats_notice: float, scratch: Floats
 ) -> int:
-    """`observe`, with the code noted in the row; LEVEL where the evidence of an open change passed its milestone."""
+    """As `observe`; stores the code in the row; LEVEL when the evidence of an open change passes its milestone."""
     return report(rows[i], observe(rows, i, frozen, y, u, v, nats_notice, scratch))

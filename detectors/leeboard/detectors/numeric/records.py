@@ -1,11 +1,12 @@
-"""Bets on record values: a stream that leaves the range of everything it has ever shown.
+"""Bets on record values: they find a stream that leaves the range of all of its older values.
 
-Ranks say that a value is the largest so far, not by how much, and a predictable stream explains the next one by the one
-before. Three times the latency after 150 calls of a wandering stream is hence seen late or never by rank and residual.
-Here a hit is a value beyond the largest of all values older than LAG events, by a margin. With n older values, and j of
-the LAG newer ones beyond their largest, the next exchangeable value goes beyond it with probability
-(j + 1) / (n + LAG + 1) at most, whatever their law; the bet "half of the values do" pays out accordingly
-(Shiryaev-Roberts). The same for the smallest values.
+A rank says that a value is the largest so far, but not by how much; and prewhitening explains a value of a predictable
+stream by the one before. Ranks and residuals therefore find three times the latency, after 150 events of an
+autocorrelated stream, late or never. Here a hit is a value beyond the largest of all values older than LAG events, by a
+margin. With n older values, and j of the LAG newer ones beyond their largest, the next exchangeable value is beyond it
+with probability (j + 1) / (n + LAG + 1) at most, whatever the law. The bet "half of the values are hits" has the
+e-value that follows from this bound, and a Shiryaev-Roberts process. A second bet does the same for the smallest
+values.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from leeboard.detectors.core.jit import Floats32, Record, kernel
 
 from .dependence import LAG
 
-#: how far beyond the record a hit lies, in transformed units: 10 %, for logarithmic values; a smooth walk creeps beyond
+#: least distance of a hit beyond the record, in transformed units: 10 % for logarithmic values; a smooth walk exceeds
 #: its record by less
 MARGIN = 0.1
 #: older values needed
@@ -22,19 +23,20 @@ NEEDED = 64
 SHARE = 0.5
 #: hits needed: fewer are outliers
 HITS_NEEDED = 4
-#: a wealth below this has no run behind it
+#: a wealth below this marks the start of a run
 IDLE = 2.0
 #: weight of each side beside the tempered bets
 WEIGHT = 0.025
+#: upper bound of wealth
 CAP = 1e250
 
 RECORDS = np.dtype(
     [
-        ("record", "f8", 2),  # largest value older than LAG events, and largest of their negatives
-        ("older", "i8"),
-        ("wealth", "f8", 2),
-        ("hits", "i8", 2),  # of the run behind the wealth
-        ("start", "i8", 2),  # event at which it began
+        ("record", "f8", 2),  # largest of the values older than LAG events, and largest of their negatives
+        ("older", "i8"),  # number of values older than LAG events
+        ("wealth", "f8", 2),  # Shiryaev-Roberts processes
+        ("hits", "i8", 2),  # of the current run
+        ("start", "i8", 2),  # first event of the current run
     ],
     align=True,
 )
@@ -42,7 +44,7 @@ RECORDS = np.dtype(
 
 @kernel
 def clear_records(r: Record) -> None:
-    """Take the wealth off the table."""
+    """Set the wealth of both sides to zero."""
     for side in range(2):
         r["wealth"][side] = 0.0
         r["hits"][side] = 0
@@ -50,14 +52,14 @@ def clear_records(r: Record) -> None:
 
 @kernel
 def restart_records(r: Record) -> None:
-    """Forget the records: the values mean something else now."""
+    """Forget the records: the values mean something else from now on."""
     r["older"] = 0
     clear_records(r)
 
 
 @kernel
 def age_records(r: Record, values: Floats32, t: int) -> None:
-    """Let the value of LAG events ago join the older ones. `values`: ring of recent values, before event t's."""
+    """Add the value of LAG events ago to the older ones. `values`: ring of recent values, without that of event t."""
     if t < LAG:
         return
     late = np.float64(values[(t - LAG) % values.size])
@@ -70,7 +72,7 @@ def age_records(r: Record, values: Floats32, t: int) -> None:
 
 @kernel
 def newer_beyond(r: Record, values: Floats32, side: int, t: int) -> int:
-    """How many of the last LAG values are beyond the record."""
+    """Number of the last LAG values that are beyond the record of a side."""
     count = 0
     for event in range(t - LAG, t):
         value = np.float64(values[event % values.size])
@@ -81,7 +83,11 @@ def newer_beyond(r: Record, values: Floats32, side: int, t: int) -> int:
 
 @kernel
 def bet_on_records(r: Record, values: Floats32, y: float, t: int) -> tuple[float, int]:
-    """Play both sides on value y of event t: the weighted wealth of runs with enough hits, start of the larger one."""
+    """Update both sides with value y of event t.
+
+    Returns the weighted wealth of the runs with enough hits, and the first event of the one with the larger wealth.
+    `values`: ring of recent values, without that of event t.
+    """
     age_records(r, values, t)
     if r["older"] < NEEDED:
         return 0.0, t
@@ -91,11 +97,11 @@ def bet_on_records(r: Record, values: Floats32, y: float, t: int) -> tuple[float
             r["start"][side] = t
             r["hits"][side] = 0
         beyond = (y if side == 0 else -y) - r["record"][side]
-        pay_out = 1.0 - SHARE
+        e_value = 1.0 - SHARE
         if beyond > MARGIN:
             r["hits"][side] += 1
-            pay_out = max(SHARE * (r["older"] + LAG + 1.0) / (newer_beyond(r, values, side, t) + 1.0), pay_out)
-        r["wealth"][side] = min((r["wealth"][side] + 1.0) * pay_out, CAP)
+            e_value = max(SHARE * (r["older"] + LAG + 1.0) / (newer_beyond(r, values, side, t) + 1.0), e_value)
+        r["wealth"][side] = min((r["wealth"][side] + 1.0) * e_value, CAP)
         if r["hits"][side] >= HITS_NEEDED:
             total += WEIGHT * r["wealth"][side]
             if r["wealth"][side] > best:

@@ -1,8 +1,8 @@
-"""The value expected of a call given the clock and, where asked for, its tokens: a gated recursive regression.
+"""Expected value of an event given the clock and, optionally, two covariates: a gated recursive regression.
 
-Taught `LAG` events late and subtracted without its intercept, so that a change is not learned away; used only while it
-demonstrably explains something (hysteresis), because subtracting a nearly empty regression would spoil clean data.
-All features have mean 0 on the first events of the stream: what is learned later moves no level.
+It learns `LAG` events late and is subtracted without its intercept, so that a change is not learned away. It is used
+only while it demonstrably explains something (a gate with hysteresis): subtracting a regression that explains nothing
+would add noise. All features have mean 0 on the first events of the stream, so what is learned later shifts no level.
 """
 
 import math
@@ -16,16 +16,17 @@ MINUTES_A_WEEK = 7 * 24 * 60
 #: two harmonics of the day, one of the week
 CLOCK_FEATURES = 6
 DAILY_FEATURES = 4
-#: a harmonic is learned from the start, but used only once the stream has lasted two of its periods: over less, it
-#: cannot be told from a level that moved
+#: a harmonic is learned from the start, but used only after two of its periods: before, it cannot be distinguished from
+#: a shift of the level
 TWO_DAYS = 2 * 1440
 TWO_WEEKS = 2 * MINUTES_A_WEEK
-#: two covariates: each with its square and a hinge, and their product
+#: two covariates: each one with its square and a hinge, and their product
 COVARIATES = 2
 COVARIATE_FEATURES = 7
-#: most features of a regression, intercept included
+assert COVARIATE_FEATURES == 3 * COVARIATES + 1
+#: features of a regression with covariates, intercept included
 FEATURES = 1 + CLOCK_FEATURES + COVARIATE_FEATURES
-#: standardised covariates are cut here; an event beyond it is not described by its features and teaches nothing
+#: standardised covariates are clipped here; an event whose covariates were clipped is not learned from
 CUT = 6.0
 #: mean of max(x - 1, 0) for a standard normal x
 HINGE_MEAN = 0.0833
@@ -42,37 +43,39 @@ def _clock_table() -> Floats:
 
 CLOCK = _clock_table()
 
-#: prior precision of the coefficients, and of the intercept (which is left free)
+#: prior precisions of the coefficients and of the intercept
 RIDGE = 10.0
 FREE = 0.01
-#: events from which the covariates are standardised
+#: number of first events whose mean and spread standardise the covariates
 STANDARDISED = 128
-#: mean memory of the comparison, events needed, and the ratio of squared errors that opens and closes the gate
+#: the gate: mean memory of the squared errors (in events), events needed, ratios of errors at which it opens and closes
 COMPARED = 4000.0
 NEEDED = 200
 OPENS_BELOW = 0.90
 CLOSES_ABOVE = 0.97
+assert OPENS_BELOW < CLOSES_ABOVE
+assert NEEDED > LAG
 #: squared errors are clipped at this many times their mean
 ERROR_CAP = 9.0
 
 
 def regression_dtype(covariates: int) -> np.dtype[np.void]:
-    """State of one regression on the clock and `covariates` (0 or COVARIATES) numbers known of the call."""
+    """State of one regression on the clock and on `covariates` (0 or COVARIATES) numbers known of an event."""
     size = FEATURES if covariates else 1 + CLOCK_FEATURES
     return np.dtype(
         [
             ("coefficients", "f8", size),  # intercept first
             ("precision", "f8", (size, size)),
-            ("offset", "f8"),  # mean of the first LAG values: coefficients explain what differs from it
-            ("mean", "f8"),
-            ("error_without", "f8"),
-            ("error_with", "f8"),
-            ("seen", "i8"),
-            ("elapsed", "i8"),  # minutes
-            ("last_minute", "i8"),
+            ("offset", "f8"),  # mean of the first LAG values; the regression explains the deviations from it
+            ("mean", "f8"),  # running mean of the values
+            ("error_without", "f8"),  # running mean of squared deviations from `mean`
+            ("error_with", "f8"),  # running mean of squared errors of the regression
+            ("seen", "i8"),  # events
+            ("elapsed", "i8"),  # minutes that the stream has lasted
+            ("last_minute", "i8"),  # minute of the week of the latest event, -1 for none
             ("sums", "f8", 5),  # of both covariates, their squares and their product, over the first events
-            ("active", "i4"),
-            ("values", "f4", LAG),  # waiting to teach
+            ("active", "i4"),  # 1 while the gate is open
+            ("values", "f4", LAG),  # ring of values that are not learned from yet
             ("minutes", "i2", LAG),  # minute of the week, -1 where the clock is not known
             ("covariates", "f4", (LAG, max(covariates, 1))),
         ],
@@ -93,7 +96,7 @@ def open_regression(s: Record) -> None:
 
 @kernel
 def fill_features(s: Record, minute: int, covariates: Floats32, features: Floats) -> None:
-    """Write 1, the clock features and those of the covariates (natural logs of 1 + value)."""
+    """Write the features (n,): 1, those of the clock, and those of the covariates (natural logs of 1 + value)."""
     features[0] = 1.0
     for i in range(CLOCK_FEATURES):
         features[1 + i] = CLOCK[minute, i] if minute >= 0 else 0.0
@@ -114,20 +117,20 @@ def fill_features(s: Record, minute: int, covariates: Floats32, features: Floats
 
 @kernel
 def standardised(x: float, mean: float, square: float) -> float:
-    """X less a mean, in standard deviations, within +-CUT."""
+    """X less a mean, in standard deviations, clipped to +-CUT. `square`: mean of squares."""
     return min(max((x - mean) / math.sqrt(max(square - mean * mean, 0.0) + 1e-4), -CUT), CUT)
 
 
 @kernel
 def is_described(features: Floats, n: int) -> bool:
-    """Are the covariates, if there are any, where the `n` features say?"""
+    """Are the covariates among the `n` features, if there are any, not clipped?"""
     first = 1 + CLOCK_FEATURES
     return n < FEATURES or (abs(features[first]) < CUT and abs(features[first + 3]) < CUT)
 
 
 @kernel
-def get_to_know(s: Record, covariates: Floats32) -> None:
-    """Sums of the covariates, from which they are standardised."""
+def sum_covariates(s: Record, covariates: Floats32) -> None:
+    """Add the covariates to the sums that standardise them."""
     x, y = np.float64(covariates[0]), np.float64(covariates[1])
     sums = s["sums"]
     sums[0] += x
@@ -139,7 +142,7 @@ def get_to_know(s: Record, covariates: Floats32) -> None:
 
 @kernel
 def expected(s: Record, features: Floats) -> float:
-    """The part of a value that is explained: no intercept, and no harmonics that the stream is too young for."""
+    """Part of a value that is explained: without intercept, and without harmonics before two of their periods."""
     usable = 0
     if s["elapsed"] >= TWO_DAYS:
         usable = CLOCK_FEATURES if s["elapsed"] >= TWO_WEEKS else DAILY_FEATURES
@@ -151,10 +154,11 @@ def expected(s: Record, features: Floats) -> float:
 
 
 @kernel
-def compare(s: Record, y: float, explained: float) -> float:
-    """Squared errors of one value with and without the regression; returns the value that may be taught.
+def compare_errors(s: Record, y: float, explained: float) -> float:
+    """Update the squared errors with and without the regression; returns the value to learn from.
 
-    An outlier teaches no more than the largest error that counts: one alone must not bend the regression.
+    The error of an outlier is clipped to the largest one that counts, so that a single outlier does not bend the
+    regression.
     """
     if s["seen"] == 1:
         s["mean"] = y
@@ -170,23 +174,24 @@ def compare(s: Record, y: float, explained: float) -> float:
         s["offset"] = s["mean"]
         return y
     largest = math.sqrt(ERROR_CAP * s["error_with"])
-    lesson: float = y - with_ + min(max(with_, -largest), largest)
-    return lesson
+    target: float = y - with_ + min(max(with_, -largest), largest)
+    return target
 
 
 @kernel
 def adjust(
     s: Record, y: float, minute: int, covariates: Floats32, hold: bool, features: Floats, gain: Floats
 ) -> tuple[float, bool]:
-    """Value y less what the clock and covariates explain; true if the gate moved, so that references must restart.
+    """Value y less what clock and covariates explain; true where the gate has switched, and references must restart.
 
-    `minute` of the week, -1 where it is not known; `hold` keeps the gate where it is (a change is open, and its
-    frozen reference was made of values adjusted as they are now). `features` and `gain` are scratch space of FEATURES numbers.
+    `minute`: of the week, -1 where it is not known. `covariates` (COVARIATES,): natural logs of 1 + value. `hold`: the
+    gate must not switch (a change is open, and its frozen reference holds values adjusted in the present way).
+    `features` and `gain`: scratch space of FEATURES numbers each.
     """
     n = s["coefficients"].size
     if minute >= 0:
         ahead = (minute - s["last_minute"]) % MINUTES_A_WEEK if s["last_minute"] >= 0 else 0
-        if ahead < MINUTES_A_WEEK // 2:  # else the call is late: it is not almost a week ahead
+        if ahead < MINUTES_A_WEEK // 2:  # otherwise the event is late, not almost a week ahead
             s["elapsed"] += ahead
             s["last_minute"] = minute
     known = n < FEATURES or s["seen"] >= STANDARDISED
@@ -196,22 +201,22 @@ def adjust(
         fill_features(s, minute, covariates, features)
         explained = expected(s, features)
     else:
-        get_to_know(s, covariates)
-    lesson = compare(s, y, explained)
-    moved = False
+        sum_covariates(s, covariates)
+    target = compare_errors(s, y, explained)
+    switched = False
     if s["seen"] > NEEDED and not hold:
         limit = CLOSES_ABOVE if s["active"] else OPENS_BELOW
         active = s["error_with"] < limit * s["error_without"]
-        moved = active != (s["active"] != 0)
+        switched = active != (s["active"] != 0)
         s["active"] = 1 if active else 0
-    place = s["seen"] % LAG
+    slot = s["seen"] % LAG
     if known and s["seen"] > LAG:
-        fill_features(s, s["minutes"][place], s["covariates"][place], features)
+        fill_features(s, s["minutes"][slot], s["covariates"][slot], features)
         if is_described(features, n):
-            teach(s["coefficients"], s["precision"], features[:n], np.float64(s["values"][place]) - s["offset"], gain)
-    s["values"][place] = lesson
-    s["minutes"][place] = minute
+            teach(s["coefficients"], s["precision"], features[:n], np.float64(s["values"][slot]) - s["offset"], gain)
+    s["values"][slot] = target
+    s["minutes"][slot] = minute
     if n == FEATURES:
         for c in range(COVARIATES):
-            s["covariates"][place, c] = covariates[c]
-    return y - explained if s["active"] else y, moved
+            s["covariates"][slot, c] = covariates[c]
+    return y - explained if s["active"] else y, switched

@@ -11,7 +11,7 @@ from leeboard.detectors.core.jit import Record
 
 from . import kernels
 from .effect import share_change, share_effect, share_guarantee
-from .kernels import FROZEN_SHARE, SHARE
+from .kernels import FROZEN_SHARE_STATE, SHARE_STATE
 
 
 class ShareChanges(Changes[None]):
@@ -20,7 +20,7 @@ class ShareChanges(Changes[None]):
     version: ClassVar[int] = 1
 
     def __init__(self, rows: int = 0) -> None:
-        super().__init__("share", Rows(SHARE, begin=_begin, rows=rows), Rows(FROZEN_SHARE, rows=rows // 2))
+        super().__init__("share", Rows(SHARE_STATE, begin=_begin, rows=rows), Rows(FROZEN_SHARE_STATE, rows=rows // 2))
 
     def _open(self, i: int, j: int, k: int, floor: float, context: None) -> None:
         rows = self.rows.array

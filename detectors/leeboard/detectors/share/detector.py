@@ -25,7 +25,7 @@ class BinaryDetector:
 
     `level`: fire when the evidence supports one false firing in so many events; `page_level`: level beyond which claims
     are tempered for; `floor`: difference of shares below which the stream counts as returned.
-    Source: module `categorical`.
+    Source: module `share.kernels`.
 
     >>> import random
     >>> from leeboard.detectors import BinaryDetector, event_uniforms
@@ -165,7 +165,7 @@ class CategoricalDetector:
         clock: int | None = None,  # noqa: ARG002
         covariates: tuple[float, ...] | None = None,  # noqa: ARG002
     ) -> Evidence | None:
-        """See `base.Detector.update`; a number counts as the category of its text."""
+        """See `base.Detector.update`; a number counts as the category that its digits name."""
         if not isinstance(value, str) and finite(value) is None:
             self.refused += 1
             return None
@@ -208,8 +208,8 @@ class CategoricalDetector:
         """Take over a snapshot."""
         rows = [(BYTES, self._changes.snapshot_bytes)] * MAX_CATEGORIES
         tail = len(state.partition(b"\n")[2]) - MAX_CATEGORIES * self._changes.snapshot_bytes
-        *arrays, text = unpack("categorical", state, *rows, (BYTES, max(tail, 0)))
-        counts = json.loads(text.tobytes())
+        *arrays, names = unpack("categorical", state, *rows, (BYTES, max(tail, 0)))
+        counts = json.loads(names.tobytes())
         self._events, self._names = int(counts["events"]), list(counts["names"])
         self.moved, self.refused = counts["moved"], int(counts["refused"])
         for i in self._rows[self._rows >= 0].tolist():

@@ -1,20 +1,21 @@
-"""Shares: how often a yes/no signal says yes, or a category appears against all others.
+"""Kernels of shares: how often a yes/no stream says yes, or how often one category appears among all.
 
-No bins are needed: for exchangeable events the randomised rank of a 0/1 value among the earlier ones is exactly
-uniform for any unknown share (ties broken at random). The bets are "the share is multiplied by r", tempered by the
-stream's own finished excursions like those of numeric signals (`betting`); one half of the machinery of `numeric` is
-enough, because a share has no spread and its reference is two counts.
+Bins are not needed: for exchangeable events, the randomised rank of a 0/1 value among the earlier ones is exactly
+uniform for any unknown share (ties are broken at random). The bets are "the share is multiplied by r", tempered by the
+stream's own finished excursions as in numeric streams (`betting`). A share has no spread, and its reference is two
+counts.
 
-A row is one share. A binary signal is one row; a categorical signal is one row for every category it has shown, each
-with an equal part of the signal's weight. A category starts when it is first seen: that first event is counted (all
-earlier events count as "not this category") and not bet on.
+A row is one share. A binary stream has one row. A categorical stream has one row for every category it has shown, each
+with an equal part of the budget. The row of a category starts with the first event of that category: this event is
+counted (all earlier events count as "not this category"), but not bet on.
 """
 
 import math
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.detectors.core.betting import claim, clear_wealth, cut_off, play, wealth_dtype
+from leeboard.detectors.core.betting import censor_excursions, claim, clear_wealth, play, wealth_dtype
+from leeboard.detectors.core.changetime import WIDTH_NATS
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
 from leeboard.detectors.core.lifecycle import (
     BASELINE_NEEDED,
@@ -30,46 +31,49 @@ from leeboard.detectors.core.lifecycle import (
     return_block,
 )
 
+#: bets "the share is multiplied by this", and their weights
 RATIOS = np.array([0.25, 0.5, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0])
 RATIO_BETS = RATIOS.size
 RATIO_WEIGHTS = np.array([0.1, 0.1, 0.16, 0.16, 0.16, 0.12, 0.1, 0.1])
-#: a bet never promises a share above this
+assert RATIO_WEIGHTS.size == RATIO_BETS
+assert abs(RATIO_WEIGHTS.sum() - 1.0) < 1e-12
+#: no bet is on a share above this
 HIGHEST_SHARE = 0.9
 
-SHARE = np.dtype(
+SHARE_STATE = np.dtype(
     [
         ("events", "i8"),
-        ("change", "i8"),  # start of the leading excursion
+        ("change", "i8"),  # first event of the leading excursion
         ("log_notice", "f8"),  # natural log of the level, for claims up to the notice level
-        ("log_page", "f8"),  # and beyond
+        ("log_page", "f8"),  # natural log of the level, for claims up to the page level
         ("peak_page", "f8"),  # highest log_page since the change was opened
-        ("milestone", "f8"),
-        ("surcharge_notice", "f8"),
+        ("milestone", "f8"),  # peak_page from which on the owner is reported LEVEL
+        ("surcharge_notice", "f8"),  # number of recent firings, decaying
         ("surcharge_page", "f8"),
-        ("decay_notice", "f8"),
+        ("decay_notice", "f8"),  # factor of the surcharge per event
         ("decay_page", "f8"),
-        ("hits", "f8"),  # the reference: events that said yes
-        ("misses", "f8"),
-        ("watcher", "i4"),
-        ("frozen", "i4"),
-        ("retained", "i4"),  # frozen reference of an earlier change that was settled, -1 for none
-        ("code", "i4"),
+        ("hits", "f8"),  # reference: number of events that said yes
+        ("misses", "f8"),  # reference: number of events that said no
+        ("watcher", "i4"),  # row number of the watcher, -1 while no change is open
+        ("frozen", "i4"),  # row number of the frozen reference, -1 while no change is open
+        ("retained", "i4"),  # frozen reference of an earlier change that was closed as immaterial, -1 for none
+        ("code", "i4"),  # result of the newest event
         ("wealth", wealth_dtype(RATIO_BETS)),
-        ("recent", "u1", RECENT_VALUES),  # ring
+        ("recent", "u1", RECENT_VALUES),  # ring of the newest events: 1 for yes
     ],
     align=True,
 )
 
-FROZEN_SHARE = np.dtype(
+FROZEN_SHARE_STATE = np.dtype(
     [
         ("hits", "f8"),
         ("misses", "f8"),
-        ("opened", "i8"),
-        ("length", "i8"),
-        ("count", "i8"),
-        ("good", "i8"),
-        ("sum", "f8"),
-        ("largest", "f8"),
+        ("opened", "i8"),  # event at which the change was opened
+        ("length", "i8"),  # events of a block of the return test
+        ("count", "i8"),  # events of the running block
+        ("good", "i8"),  # number of consecutive blocks that match
+        ("sum", "f8"),  # hits of the running block
+        ("largest", "f8"),  # a share further than this from the old one is no return
     ],
     align=True,
 )
@@ -77,9 +81,10 @@ FROZEN_SHARE = np.dtype(
 
 @kernel
 def open_share(row: Record, earlier: int, said: bool, nats_notice: float, nats_page: float) -> None:
-    """Begin a share after `earlier` events that all `said` the same. `nats_*`: logs of the levels that will be claimed.
+    """Start a share after `earlier` events that all had the same outcome, `said`.
 
-    While a stream is constant nothing can be learned from it but its length: a row is needed from its second value on.
+    A constant stream needs no row, only its length: a row is needed from the first event with another outcome on.
+    `nats_*`: natural logs of the levels, in events, that will be claimed.
     """
     row["watcher"] = -1
     row["frozen"] = -1
@@ -95,7 +100,7 @@ def open_share(row: Record, earlier: int, said: bool, nats_notice: float, nats_p
 
 @kernel
 def set_share_levels(row: Record, nats_notice: float, nats_page: float) -> None:
-    """Change the levels that will be claimed; takes effect between excursions."""
+    """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     claim(row["wealth"], nats_notice, nats_page)
     row["decay_notice"] = 1.0 - math.exp(-nats_notice)
     row["decay_page"] = 1.0 - math.exp(-nats_page)
@@ -113,22 +118,25 @@ def count_share(row: Record, hit: bool) -> None:
 
 
 @kernel
-def log_e_values(row: Record, hit: bool, u: float, logs: Floats) -> None:
-    """Write the log e-values of the bets for one event; each has mean 1 while nothing changes."""
+def share_log_e_values(row: Record, hit: bool, u: float, logs: Floats) -> None:
+    """Write the log e-values (RATIO_BETS,) of one event; each e-value has mean 1 while nothing changes.
+
+    `u`: uniform on (0, 1).
+    """
     hits, misses = row["hits"], row["misses"]
     after = hits + misses + 1.0
     rank = u * (hits + 1.0) / after if hit else (hits + u * (misses + 1.0)) / after
-    at = min((hits + 0.5) / after, 0.5)
+    share = min((hits + 0.5) / after, 0.5)
     for k in range(RATIO_BETS):
-        ratio = min(RATIOS[k], HIGHEST_SHARE / at)
-        logs[k] = math.log(ratio) if rank <= at else math.log((1.0 - ratio * at) / (1.0 - at))
+        ratio = min(RATIOS[k], HIGHEST_SHARE / share)
+        logs[k] = math.log(ratio) if rank <= share else math.log((1.0 - ratio * share) / (1.0 - share))
 
 
 @kernel
 def advance_share(row: Record, hit: bool, u: float, scratch: Floats) -> None:
-    """Take in one yes or no and renew the levels. `u` uniform; `scratch` RATIO_BETS numbers."""
+    """Add one yes or no and update the levels. `u`: uniform on (0, 1); `scratch`: at least RATIO_BETS numbers."""
     t = row["events"]
-    log_e_values(row, hit, u, scratch)
+    share_log_e_values(row, hit, u, scratch)
     wealth = row["wealth"]
     notice, page = play(wealth, scratch[:RATIO_BETS], RATIO_WEIGHTS, t)
     count_share(row, hit)
@@ -146,8 +154,8 @@ def advance_share(row: Record, hit: bool, u: float, scratch: Floats) -> None:
 
 @kernel
 def clear_share_evidence(row: Record) -> None:
-    """Take all evidence back."""
-    cut_off(row["wealth"])
+    """Discard all evidence; what was learned of the stream's excursions stays."""
+    censor_excursions(row["wealth"])
     clear_wealth(row["wealth"])
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
@@ -155,7 +163,7 @@ def clear_share_evidence(row: Record) -> None:
 
 @kernel
 def restart_share(row: Record) -> None:
-    """The events mean something else from now on: those before count as a single no."""
+    """The events mean something else from now on: all earlier ones are replaced by a single no."""
     clear_share_evidence(row)
     row["events"] = 1
     row["hits"] = 0.0
@@ -165,7 +173,7 @@ def restart_share(row: Record) -> None:
 
 @kernel
 def hits_since(row: Record, since: int) -> tuple[int, int]:
-    """Hits and events from event `since` on, as far back as they are kept."""
+    """Number of hits and of events from event `since` on, as far back as events are held."""
     t = row["events"]
     first = max(since, t - RECENT_VALUES, 0)
     hits = 0
@@ -176,7 +184,7 @@ def hits_since(row: Record, since: int) -> tuple[int, int]:
 
 @kernel
 def start_share_watcher(rows: Arena, i: int, j: int, since: int) -> None:
-    """Make row j the watcher of row i: its reference is the events from `since` on."""
+    """Make row j the watcher of row i: a copy whose reference holds only the events from `since` on."""
     rows[j] = rows[i]
     watcher = rows[j]
     clear_share_evidence(watcher)
@@ -189,9 +197,10 @@ def start_share_watcher(rows: Arena, i: int, j: int, since: int) -> None:
 
 @kernel
 def open_share_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float) -> None:
-    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
+    """Open a change of row i that began at event `since`, with watcher j and frozen reference k.
 
-    `floor` is a difference of shares.
+    k is the row's retained reference where it has one. `floor`: difference of shares below which a stream counts as
+    returned.
     """
     row, old = rows[i], frozen[k]
     if row["retained"] < 0:
@@ -206,7 +215,7 @@ def open_share_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since:
 
 @kernel
 def expect_share_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
-    """Set the return test of row i up for the change that began at event `since`."""
+    """Set up the return test of row i for the change that began at event `since`."""
     row = rows[i]
     old = frozen[row["frozen"]]
     old["opened"] = row["events"]
@@ -219,7 +228,7 @@ def expect_share_return(rows: Arena, i: int, frozen: Arena, since: int, floor: f
 
 @kernel
 def share_of(counts: Record) -> float:
-    """Share of yes in a reference (a row or a frozen reference)."""
+    """Share of yes in the counts of a row or of a frozen reference, 0 for no events."""
     n = counts["hits"] + counts["misses"]
     share: float = counts["hits"] / n if n > 0.0 else 0.0
     return share
@@ -227,13 +236,13 @@ def share_of(counts: Record) -> float:
 
 @kernel
 def share_shift(rows: Arena, i: int, frozen: Arena) -> float:
-    """Share since the open change less the share before it."""
+    """Share since the open change of row i, less the share before it."""
     return share_of(rows[rows[i]["watcher"]]) - share_of(frozen[rows[i]["frozen"]])
 
 
 @kernel
 def fits_share(old: Record, hits: float, events: int, width: float) -> bool:
-    """Are so many hits in so many events what the frozen reference's share gives, within `width` standard errors?"""
+    """Does `hits` in `events` agree with the share of the frozen reference, within `width` standard errors?"""
     n = old["hits"] + old["misses"]
     share = (old["hits"] + 0.5) / (n + 1.0)
     noise = share * (1.0 - share) * events * (1.0 + events / (n + 1.0))
@@ -243,7 +252,7 @@ def fits_share(old: Record, hits: float, events: int, width: float) -> bool:
 
 @kernel
 def share_has_returned(old: Record, hit: bool) -> bool:
-    """Return test: two blocks in a row with the old share."""
+    """Add one event to the return test; true after two consecutive blocks with the old share."""
     old["count"] += 1
     if hit:
         old["sum"] += 1.0
@@ -260,7 +269,7 @@ def share_has_returned(old: Record, hit: bool) -> bool:
 
 @kernel
 def restore_share(rows: Arena, i: int, frozen: Arena) -> None:
-    """The share has returned: the counts of before the change hold again, the change is closed."""
+    """Close the change of row i after a return: the counts from before the change are used again."""
     row = rows[i]
     old = frozen[row["frozen"]]
     row["hits"] = old["hits"]
@@ -270,7 +279,7 @@ def restore_share(rows: Arena, i: int, frozen: Arena) -> None:
 
 @kernel
 def close_share_change(row: Record) -> None:
-    """End the open change of a row, whose evidence starts at nothing."""
+    """Close the open change of a row and discard its evidence."""
     clear_share_evidence(row)
     row["surcharge_notice"] += 1.0
     row["watcher"] = -1
@@ -280,7 +289,10 @@ def close_share_change(row: Record) -> None:
 
 @kernel
 def supersede_share(rows: Arena, i: int, frozen: Arena, floor: float) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    """The watcher of row i has found the next change: it replaces row i and gets a new watcher.
+
+    The frozen reference stays that of the first change. `floor`: as for `open_share_change`.
+    """
     j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
@@ -292,16 +304,17 @@ def supersede_share(rows: Arena, i: int, frozen: Arena, floor: float) -> None:
 
 @kernel
 def share_baseline(row: Record) -> float:
-    """Events that the reference holds from before the change."""
+    """Number of events in the reference from before the change."""
     events: float = row["hits"] + row["misses"] - (row["events"] - row["change"])
     return events
 
 
 @kernel
 def observe_share(rows: Arena, i: int, frozen: Arena, hit: bool, u: float, nats_notice: float, scratch: Floats) -> int:
-    """Give one yes or no to row i and to what it has opened; returns FIRED, RETURNED, NEXT or QUIET.
+    """Add one yes or no to row i, and to its open change: FIRED, RETURNED, NEXT or QUIET.
 
-    `nats_notice`: log of the level, in events of this stream, at which a change is opened.
+    `nats_notice`: natural log of the level, in events of this stream, at which a change is opened. `u`: uniform on
+    (0, 1); `scratch`: at least RATIO_BETS numbers.
     """
     row = rows[i]
     advance_share(row, hit, u, scratch)
@@ -323,7 +336,7 @@ def observe_share(rows: Arena, i: int, frozen: Arena, hit: bool, u: float, nats_
 def refine_share(row: Record, before: float) -> tuple[int, int, int]:
     """First changed event as events ago (estimate, earliest, latest): maximum of the Bernoulli likelihood ratio.
 
-    `before`: the share before the change. Intervals as in `changetime.refine`.
+    `before`: share before the change. The interval is that of `changetime.refine`.
     """
     t = row["events"]
     n = min(t, RECENT_VALUES)
@@ -339,7 +352,7 @@ def refine_share(row: Record, before: float) -> tuple[int, int, int]:
             if round_ == 0 and gain > best:
                 best = gain
                 estimate = k
-            elif round_ == 1 and gain >= best - 2.0:
+            elif round_ == 1 and gain >= best - WIDTH_NATS:
                 earliest = max(earliest, k)
                 latest = min(latest, k)
     return estimate, earliest, latest
@@ -347,7 +360,7 @@ def refine_share(row: Record, before: float) -> tuple[int, int, int]:
 
 @kernel
 def bernoulli_gain(hits: int, events: int, share: float) -> float:
-    """Log likelihood of the best share for these events less that of `share`."""
+    """Log likelihood of `hits` in `events` at their own share, less that at `share`."""
     now = hits / events
     gain = 0.0
     if hits > 0:

@@ -1,7 +1,8 @@
-"""A change of a stream of vectors, from opening to end: frozen reference, watcher, return, the next change.
+"""A change of a stream of vectors, from opening to end: frozen reference, watcher, return, next change.
 
-As in `numeric`: nothing is reset when a change is opened, the process alone carries the evidence on. The frozen reference
-keeps the leading aim as it was then; projections on it, of events that had no part in it, tell the size of the change.
+As in `numeric.kernels`, nothing is reset when a change is opened, and the process alone carries the evidence on. The
+frozen reference holds the leading direction at the opening. The size of the change is measured by the projections on it
+of events to which it was not fitted.
 """
 
 import math
@@ -10,40 +11,40 @@ from typing import Any
 import numpy as np
 from leeboard.detectors.core import ranks
 from leeboard.detectors.core.algebra import SUM_SHIFT
-from leeboard.detectors.core.betting import clear_wealth, cut_off
+from leeboard.detectors.core.betting import censor_excursions, clear_wealth
 from leeboard.detectors.core.jit import Arena, Floats, Record, kernel
 from leeboard.detectors.core.lifecycle import FIRED, NEXT, QUIET, RETURNED, WATCHER_NATS, return_block
 from leeboard.detectors.core.ranks import REFERENCE
 
 from .direction import DISCRIMINANTS, LATE_EVENTS, discriminant_dtype, project
-from .drift import advance, leading_window, locate, open_direction, scaled
+from .drift import advance_direction, leading_window, locate, open_direction, standardised_projection
 from .store import oldest
 
 
-def frozen_direction_dtype(dimensions: int, given: int) -> np.dtype[Any]:
-    """What is kept of the time before an open change."""
+def frozen_direction_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtype[Any]:
+    """Frozen reference of an open change, for vectors and conditioning vectors of so many dimensions."""
     return np.dtype(
         [
             ("mean", "f8", dimensions),
-            ("given_mean", "f8", given),
-            ("references", REFERENCE, DISCRIMINANTS),
-            ("aim", discriminant_dtype(dimensions, given)),  # the leading one, as it was when the change was opened
-            ("seen", "i8"),  # events of before that it was compared with
-            ("since", "i8"),  # event at which the change began
-            ("begun", "i8"),  # the same of the first one, where others have superseded it
-            ("first", "i8"),  # baseline and law of before the first one
-            ("fitted", "i8"),
-            ("after", "i8"),  # events since the change whose scores are in `total`
-            ("total", "f8"),  # sum of their scores, in sd: of those before the opening by the aims of then
-            ("offset", "f8"),  # how far the mean had already moved since the oldest frozen reference, in sd of the aim
-            ("opened", "i8"),
-            ("length", "i8"),  # of a block of the return test
-            ("count", "i8"),
-            ("good", "i8"),
-            ("sum", "f8"),
-            ("largest", "f8"),
-            ("floor", "f8"),
-            ("outlived", "i8"),
+            ("conditioning_mean", "f8", conditioning_dimensions),
+            ("references", REFERENCE, DISCRIMINANTS),  # of first scores before the change
+            ("discriminant", discriminant_dtype(dimensions, conditioning_dimensions)),  # the leading one at the opening
+            ("seen", "i8"),  # number of older projections that it was compared with
+            ("since", "i8"),  # first event of the change
+            ("begun", "i8"),  # first event of the first change, where later ones have superseded it
+            ("first", "i8"),  # first event of the baseline before the first change
+            ("fitted", "i8"),  # event after the last one that the law before the first change was fitted to
+            ("after", "i8"),  # number of events since the change whose scores are in `total`
+            ("total", "f8"),  # sum of these scores, in sd: first scores before the opening, then projections
+            ("offset", "f8"),  # shift of the mean from the oldest frozen reference to this change, in sd
+            ("opened", "i8"),  # number of events at the opening
+            ("length", "i8"),  # events of a block of the return test
+            ("count", "i8"),  # events of the running block
+            ("good", "i8"),  # number of consecutive blocks that match
+            ("sum", "f8"),  # of the projections of the running block, in sd
+            ("largest", "f8"),  # a block mean further than this from the old mean is no return
+            ("floor", "f8"),  # effect, in sd, below which a stream counts as returned
+            ("was_retained", "i8"),  # 1 where an earlier change was closed as immaterial and left this reference
         ],
         align=True,
     )
@@ -51,8 +52,8 @@ def frozen_direction_dtype(dimensions: int, given: int) -> np.dtype[Any]:
 
 @kernel
 def clear_direction(row: Record) -> None:
-    """Take all evidence back; what was learned of the way of moving stays."""
-    cut_off(row["wealth"])
+    """Discard all evidence; what was learned of the stream's excursions stays."""
+    censor_excursions(row["wealth"])
     clear_wealth(row["wealth"])
     row["log_notice"] = -np.inf
     row["log_page"] = -np.inf
@@ -60,7 +61,7 @@ def clear_direction(row: Record) -> None:
 
 @kernel
 def restart_direction(row: Record) -> None:
-    """A new baseline from the first event of a new ring; what excursions are usual is not forgotten."""
+    """Start a new baseline with the first event of an emptied ring; what was learned of excursions stays."""
     clear_wealth(row["wealth"])
     row["events"] = 0
     row["away"][0] = 0
@@ -77,7 +78,7 @@ def restart_direction(row: Record) -> None:
 
 @kernel
 def start_direction_watcher(rows: Arena, i: int, j: int, since: int) -> None:
-    """Make row j the watcher of row i: a baseline that begins with event `since`, and knows how the stream moves."""
+    """Make row j the watcher of row i: a copy whose baseline starts at event `since`."""
     rows[j] = rows[i]
     watcher = rows[j]
     clear_direction(watcher)
@@ -93,14 +94,14 @@ def start_direction_watcher(rows: Arena, i: int, j: int, since: int) -> None:
 
 @kernel
 def open_direction_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float) -> None:
-    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
+    """Open a change of row i that began at event `since`, with watcher j and frozen reference k.
 
-    `floor`: effect, in sd, below which a stream counts as returned.
+    k is the row's retained reference where it has one. `floor`: effect, in sd, below which a stream counts as returned.
     """
     row, old = rows[i], frozen[k]
     if row["retained"] < 0:
         old["mean"] = row["mean"]
-        old["given_mean"] = row["given_mean"]
+        old["conditioning_mean"] = row["conditioning_mean"]
         for w in range(DISCRIMINANTS):
             old["references"][w] = row["discriminants"][w]["reference"]
     old["begun"] = since
@@ -114,11 +115,11 @@ def open_direction_change(rows: Arena, i: int, j: int, frozen: Arena, k: int, si
 
 @kernel
 def expect_direction_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
-    """Set effect and return test of row i up for the change that began at event `since`."""
+    """Set up effect and return test of row i for the change that began at event `since`."""
     row = rows[i]
     old = frozen[row["frozen"]]
     discriminant = row["discriminants"][leading_window(row)]
-    old["aim"] = discriminant
+    old["discriminant"] = discriminant
     old["seen"] = discriminant["compared"]
     old["since"] = since
     old["total"] = 0.0
@@ -127,12 +128,14 @@ def expect_direction_return(rows: Arena, i: int, frozen: Arena, since: int, floo
         old["total"] += np.float64(discriminant["scores"][(discriminant["scored"] - ago) % LATE_EVENTS])
     old["offset"] = 0.0
     if row["retained"] >= 0:
-        moved = 0.0
+        shift = 0.0
         for j in range(old["mean"].size):
-            moved += np.float64(discriminant["weights"][j]) * (row["mean"][j] - old["mean"][j])
-        for j in range(old["given_mean"].size):
-            moved += np.float64(discriminant["given"][j]) * (row["given_mean"][j] - old["given_mean"][j])
-        old["offset"] = moved / 2.0**SUM_SHIFT / discriminant["spread"]
+            shift += np.float64(discriminant["weights"][j]) * (row["mean"][j] - old["mean"][j])
+        for j in range(old["conditioning_mean"].size):
+            shift += np.float64(discriminant["conditioning"][j]) * (
+                row["conditioning_mean"][j] - old["conditioning_mean"][j]
+            )
+        old["offset"] = shift / 2.0**SUM_SHIFT / discriminant["spread"]
     old["opened"] = row["events"]
     old["length"] = return_block(row["events"], since)
     old["count"] = 0
@@ -140,24 +143,26 @@ def expect_direction_return(rows: Arena, i: int, frozen: Arena, since: int, floo
     old["sum"] = 0.0
     old["largest"] = max(0.5 * abs(direction_shift(old)), floor)
     old["floor"] = floor
-    old["outlived"] = 1 if row["retained"] >= 0 else 0
+    old["was_retained"] = 1 if row["retained"] >= 0 else 0
 
 
 @kernel
 def direction_shift(old: Record) -> float:
-    """How far the mean has moved since the oldest frozen reference, in sd along the aim of the opening."""
+    """Shift of the mean since the oldest frozen reference, in sd along the direction of the opening."""
     shift: float = old["offset"] + (old["total"] / old["after"] if old["after"] > 0 else 0.0)
     return shift
 
 
 @kernel
-def has_returned(row: Record, old: Record, space: Record, kind: int) -> bool:
-    """Return test: two blocks in a row whose projections on the aim of the opening have the old mean.
+def direction_has_returned(row: Record, old: Record, store: Record, kind: int) -> bool:
+    """Add the newest vector to the return test; true when the stream has returned.
 
-    Where the frozen reference is that of an earlier, settled change, two blocks within the floor of it are a return.
+    It has returned when two consecutive blocks of projections on the direction of the opening have the old mean. With a
+    frozen reference that was retained after an earlier, immaterial change, two consecutive blocks within the floor of
+    it are a return as well.
     """
-    discriminant = old["aim"]
-    x = scaled(discriminant, project(discriminant, space, kind, row["events"] - 1))
+    discriminant = old["discriminant"]
+    x = standardised_projection(discriminant, project(discriminant, store, kind, row["events"] - 1))
     old["after"] += 1
     old["total"] += x
     old["sum"] += x
@@ -169,7 +174,7 @@ def has_returned(row: Record, old: Record, space: Record, kind: int) -> bool:
     same = (
         abs(mean) < math.sqrt(discriminant["variance_inflation"] / n + 1.0 / old["seen"]) and abs(mean) < old["largest"]
     )
-    if old["outlived"] != 0 and abs(mean + old["offset"]) < old["floor"]:
+    if old["was_retained"] != 0 and abs(mean + old["offset"]) < old["floor"]:
         same = True
     old["good"] = old["good"] + 1 if same else 0
     old["count"] = 0
@@ -179,32 +184,33 @@ def has_returned(row: Record, old: Record, space: Record, kind: int) -> bool:
 
 
 @kernel
-def shift_since(row: Record, old: Record, space: Record, kind: int, since: int) -> tuple[float, int]:
-    """How far the events from `since` on lie from before the open change along its aim, in sd; and their number."""
-    discriminant = old["aim"]
-    first = max(since, oldest(space, kind))
+def shift_since(row: Record, old: Record, store: Record, kind: int, since: int) -> tuple[float, int]:
+    """Mean projection of the events from `since` on, on the direction of the open change, in sd; and their number."""
+    discriminant = old["discriminant"]
+    first = max(since, oldest(store, kind))
     total, n = 0.0, row["events"] - first
     for event in range(first, row["events"]):
-        total += scaled(discriminant, project(discriminant, space, kind, event))
+        total += standardised_projection(discriminant, project(discriminant, store, kind, event))
     return total / max(n, 1), n
 
 
 @kernel
-def matches_old(row: Record, old: Record, space: Record, kind: int, since: int) -> bool:
-    """Do the events from `since` on (8 at least) look like those before the open change?"""
-    shift, n = shift_since(row, old, space, kind, since)
+def direction_matches_frozen(row: Record, old: Record, store: Record, kind: int, since: int) -> bool:
+    """Do the events from `since` on (at least 8) have the mean of those before the open change?"""
+    shift, n = shift_since(row, old, store, kind, since)
     if n < 8:
         return False
-    noise = math.sqrt(old["aim"]["variance_inflation"] / n)
+    noise = math.sqrt(old["discriminant"]["variance_inflation"] / n)
     matches: bool = abs(shift) < 2.0 * noise and abs(shift) < max(old["largest"], 1.5 * noise)
     return matches
 
 
 @kernel
 def restore_direction(rows: Arena, i: int, frozen: Arena) -> None:
-    """The stream has returned: what it scored before is usual again, the vectors of the change are left out.
+    """Close the change of row i after a return: the references from before it are used again.
 
-    After a second change the law is that of the events between both: the old means hold again, the rest is near enough.
+    The vectors of the change are not compared with from now on. After a second change, the law is that of the events
+    between both changes: the old means are restored, and the rest is close enough.
     """
     row = rows[i]
     old = frozen[row["frozen"]]
@@ -212,7 +218,7 @@ def restore_direction(rows: Arena, i: int, frozen: Arena) -> None:
         row["first"] = old["first"]
         row["fitted"] = old["fitted"]
         row["mean"] = old["mean"]
-        row["given_mean"] = old["given_mean"]
+        row["conditioning_mean"] = old["conditioning_mean"]
     for w in range(DISCRIMINANTS):
         discriminant = row["discriminants"][w]
         discriminant["reference"] = old["references"][w]
@@ -229,12 +235,15 @@ def restore_direction(rows: Arena, i: int, frozen: Arena) -> None:
 
 @kernel
 def supersede_direction(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    """The watcher of row i has found the next change, begun at event `since`: it replaces row i and gets a new watcher.
+
+    The frozen reference stays that of the first change. `floor`: as for `open_direction_change`.
+    """
     j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
     row["frozen"] = k
-    row["retained"] = k  # its mean is kept
+    row["retained"] = k  # the offset is measured from its mean
     row["peak_page"] = row["log_page"]
     expect_direction_return(rows, i, frozen, since, floor)
     row["retained"] = -1
@@ -246,28 +255,29 @@ def observe_direction(
     rows: Arena,
     i: int,
     frozen: Arena,
-    space: Record,
+    store: Record,
     kind: int,
     event: np.uint64,
     salt: np.uint64,
     nats_notice: float,
     logs: Floats,
 ) -> int:
-    """Give the newest vector of a space to row i and to what it has opened; FIRED, RETURNED, NEXT or QUIET.
+    """Add the newest vector of a store to row i, and to its open change: FIRED, RETURNED, NEXT or QUIET.
 
-    `nats_notice`: log of the level, in events of this stream, at which a change is opened.
+    `nats_notice`: natural log of the level, in events of this stream, at which a change is opened; `event`, `salt`,
+    `logs`: as for `advance_direction`.
     """
     row = rows[i]
-    advance(row, space, kind, event, salt, logs)
+    advance_direction(row, store, kind, event, salt, logs)
     if row["frozen"] < 0:
         return FIRED if row["log_notice"] >= nats_notice else QUIET
     row["peak_page"] = max(row["peak_page"], row["log_page"])
     old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
-    advance(watcher, space, kind, event, salt, logs)
-    if has_returned(row, old, space, kind):
+    advance_direction(watcher, store, kind, event, salt, logs)
+    if direction_has_returned(row, old, store, kind):
         return RETURNED
     if watcher["log_notice"] - WATCHER_NATS >= nats_notice:
-        since = watcher["events"] - 1 - locate(watcher, space, kind)[0]
-        return RETURNED if matches_old(watcher, old, space, kind, since) else NEXT
+        since = watcher["events"] - 1 - locate(watcher, store, kind)[0]
+        return RETURNED if direction_matches_frozen(watcher, old, store, kind, since) else NEXT
     return QUIET

@@ -35,23 +35,28 @@ from .features import (
 
 
 class Vectors(NamedTuple):
-    """The vectors that a direction watches: their store, and which kind of it (VECTORS, RESIDUALS or GIVENS)."""
+    """The vectors that a direction watches: their store, and which kind of it (VECTORS, RESIDUALS or CONDITIONING)."""
 
     store: Record
     kind: int
 
 
 class DirectionChanges(Changes[Vectors]):
-    """Rows of `direction_dtype(dimensions, given)`. `rows`: how many there are at first, 0 for the default."""
+    """Rows of `direction_dtype`, for vectors and conditioning vectors of so many dimensions.
+
+    `rows`: how many there are at first, 0 for the default.
+    """
 
     version: ClassVar[int] = 1
 
-    def __init__(self, name: str, dimensions: int, given: int, rows: int = 0) -> None:
+    def __init__(self, name: str, dimensions: int, conditioning_dimensions: int, rows: int = 0) -> None:
         def begin(row: Record) -> None:
             open_direction(row, 0, 1.0, 1.0)  # its levels are set before the first event
 
-        frozen = Rows(kernels.frozen_direction_dtype(dimensions, given), rows=rows // 2)
-        super().__init__(name, Rows(direction_dtype(dimensions, given), begin=begin, rows=rows), frozen)
+        frozen = Rows(kernels.frozen_direction_dtype(dimensions, conditioning_dimensions), rows=rows // 2)
+        super().__init__(
+            name, Rows(direction_dtype(dimensions, conditioning_dimensions), begin=begin, rows=rows), frozen
+        )
 
     def _open(self, i: int, j: int, k: int, floor: float, context: Vectors) -> None:
         rows = self.rows.array

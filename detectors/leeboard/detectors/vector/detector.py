@@ -17,7 +17,7 @@ from .changes import DirectionChanges, FeatureChanges, Vectors
 from .features import observe_features, set_features_levels
 from .store import (
     FIT_EVENTS,
-    MAX_DIMENSIONS,
+    MOST_DIMENSIONS,
     RESIDUALS,
     VECTORS,
     code,
@@ -61,25 +61,25 @@ def checked(level: float, page_level: float | None, floor: float, **dimensions: 
     if not 0.0 <= floor < math.inf:
         raise ValueError(f"floor must be finite and not negative: {floor}")
     for name, number in dimensions.items():
-        if not 1 <= number <= MAX_DIMENSIONS:
-            raise ValueError(f"{name} must be from 1 to {MAX_DIMENSIONS}: {number}")
+        if not 1 <= number <= MOST_DIMENSIONS:
+            raise ValueError(f"{name} must be from 1 to {MOST_DIMENSIONS}: {number}")
     return level_nats(level, page_level)
 
 
 @kernel
-def finish_warm_up(quantiser: Record, ring: Record, young: Floats32) -> None:
+def finish_warm_up(quantiser: Record, ring: Record, first: Floats32) -> None:
     """Fit a quantiser to the first FIT_EVENTS vectors and write them into the ring."""
     quantiser["varying"] = 0
     values = np.zeros(FIT_EVENTS, np.float32)
-    for j in range(young.shape[1]):
+    for j in range(first.shape[1]):
         for k in range(FIT_EVENTS):
-            values[k] = young[k, j]
+            values[k] = first[k, j]
         fit_coordinate(quantiser, j, values)
     for k in range(FIT_EVENTS):
         slot = next_row(ring, k + 1)
         ring["partners"][slot] = k
-        for j in range(young.shape[1]):
-            ring["codes"][slot, j] = code(quantiser["edges"][j], young[k, j])
+        for j in range(first.shape[1]):
+            ring["codes"][slot, j] = code(quantiser["edges"][j], first[k, j])
     quantiser["fitted"] = FIT_EVENTS
 
 
@@ -97,17 +97,25 @@ class _Directions:
     """What both kinds of learned directions have in common."""
 
     def __init__(
-        self, kind: int, dimensions: int, given: int, level: float, page_level: float | None, floor: float
+        self,
+        kind: int,
+        dimensions: int,
+        conditioning_dimensions: int,
+        level: float,
+        page_level: float | None,
+        floor: float,
     ) -> None:
         self.refused = 0
-        self._nats, self._nats_page = checked(level, page_level, floor, dimensions=dimensions, given=given)
+        self._nats, self._nats_page = checked(
+            level, page_level, floor, dimensions=dimensions, conditioning_dimensions=conditioning_dimensions
+        )
         self._floor, self._kind = floor, kind
-        self._dimensions, self._given = dimensions, given
+        self._dimensions, self._conditioning = dimensions, conditioning_dimensions
         self._name = "direction" if kind == VECTORS else "conditional"
-        self._store = np.zeros(1, store_dtype(dimensions, given))
-        self._changes = DirectionChanges(self._name, dimensions, given, rows=2)
+        self._store = np.zeros(1, store_dtype(dimensions, conditioning_dimensions))
+        self._changes = DirectionChanges(self._name, dimensions, conditioning_dimensions, rows=2)
         self._row = self._changes.rows.allocate()
-        self._first = np.zeros((FIT_EVENTS, dimensions + given), np.float32)
+        self._first = np.zeros((FIT_EVENTS, dimensions + conditioning_dimensions), np.float32)
         self._seen = np.zeros(1, np.int64)
         self._logs = np.zeros(drift.ALL_BETS)
         drift.set_direction_levels(self._changes.record(self._row), self._nats, self._nats_page)
@@ -143,24 +151,26 @@ class _Directions:
         self.refused = int(counts["refused"][0])
 
     def _label(self) -> str:
-        return f"{self._name}{self._dimensions}-{self._given}"
+        return f"{self._name}{self._dimensions}-{self._conditioning}"
 
-    def _take(self, values: Floats32, given: Floats32, event: np.uint64) -> Evidence | None:
-        """Take in a vector and what it is given."""
+    def _take(self, values: Floats32, conditioning: Floats32, event: np.uint64) -> Evidence | None:
+        """Take in a vector and its conditioning vector."""
         store, d = self._store[0], self._dimensions
         if self._seen[0] < FIT_EVENTS:
             self._first[self._seen[0], :d] = values
-            self._first[self._seen[0], d:] = given
+            self._first[self._seen[0], d:] = conditioning
             self._seen[0] += 1
             if self._seen[0] < FIT_EVENTS:
                 return None
             finish_warm_up(store["quantiser"], store["ring"], np.ascontiguousarray(self._first[:, :d]))
             if self._kind == RESIDUALS:
-                finish_warm_up(store["given_quantiser"], store["given"], np.ascontiguousarray(self._first[:, d:]))
+                finish_warm_up(
+                    store["conditioning_quantiser"], store["conditioning"], np.ascontiguousarray(self._first[:, d:])
+                )
                 pair_all(store, FIT_EVENTS)
         else:
             if self._kind == RESIDUALS:
-                write(store["given_quantiser"], store["given"], given)
+                write(store["conditioning_quantiser"], store["conditioning"], conditioning)
             write(store["quantiser"], store["ring"], values)
             if self._kind == RESIDUALS:
                 pair_newest(store, int(store["ring"]["events"]))
@@ -179,7 +189,7 @@ class DirectionDetector(_Directions):
     events; `page_level`: level beyond which claims are tempered for; `floor`: effect, in sd along the direction, below
     which the stream counts as returned. The first 300 vectors are learned from, evidence counts from the 600th on. The
     effect is the shift along the learned direction in its standard deviations, before is 0.
-    Source: modules `vector`, `vector_aim`, `vector_space`.
+    Source: modules `drift`, `direction`, `store`.
 
     >>> import random
     >>> from leeboard.detectors import DirectionDetector, event_uniforms
@@ -219,13 +229,14 @@ class DirectionDetector(_Directions):
 class ConditionalDetector(_Directions):
     """Finds shifts of the mean of vectors given other vectors: what regression on these does not explain.
 
-    `given`: numbers of what a vector is given, which comes as `covariates`. All else as for `DirectionDetector`.
+    `conditioning_dimensions`: numbers of a conditioning vector, which comes as `covariates`. All else as for
+    `DirectionDetector`.
 
     >>> import random
     >>> from leeboard.detectors import ConditionalDetector, event_uniforms
-    >>> rng, detector = random.Random(1), ConditionalDetector(dimensions=2, given=2)
+    >>> rng, detector = random.Random(1), ConditionalDetector(dimensions=2, conditioning_dimensions=2)
     >>> for t in range(1500):
-    ...     given = [rng.gauss(2.0 if t >= 1000 else 0.0, 1.0), rng.gauss(0.0, 1.0)]  # moves, and is no news
+    ...     given = [rng.gauss(2.0 if t >= 1000 else 0.0, 1.0), rng.gauss(0.0, 1.0)]  # its shift is no change
     ...     x = [given[0] + rng.gauss(0.0, 1.0), given[1] + rng.gauss(1.5 if t >= 1300 else 0.0, 1.0)]
     ...     uniforms = event_uniforms(str(t), "vector")
     ...     evidence = detector.update(x, uniforms=uniforms, covariates=tuple(given))
@@ -235,9 +246,15 @@ class ConditionalDetector(_Directions):
     """
 
     def __init__(
-        self, *, dimensions: int, given: int, level: float = 1e4, page_level: float | None = None, floor: float = 0.0
+        self,
+        *,
+        dimensions: int,
+        conditioning_dimensions: int,
+        level: float = 1e4,
+        page_level: float | None = None,
+        floor: float = 0.0,
     ) -> None:
-        super().__init__(RESIDUALS, dimensions, given, level, page_level, floor)
+        super().__init__(RESIDUALS, dimensions, conditioning_dimensions, level, page_level, floor)
 
     def update(
         self,
@@ -247,12 +264,12 @@ class ConditionalDetector(_Directions):
         clock: int | None = None,  # noqa: ARG002
         covariates: tuple[float, ...] | None = None,
     ) -> Evidence | None:
-        """See `base.Detector.update`; `value` is a vector, `covariates` what it is given."""
-        values, given = as_vector(value, self._dimensions), as_vector(covariates, self._given)
-        if values is None or given is None:
+        """See `base.Detector.update`; `value` is a vector, `covariates` its conditioning vector."""
+        values, conditioning = as_vector(value, self._dimensions), as_vector(covariates, self._conditioning)
+        if values is None or conditioning is None:
             self.refused += 1
             return None
-        return self._take(values, given, event_hash(uniforms))
+        return self._take(values, conditioning, event_hash(uniforms))
 
 
 class FeaturesDetector:
@@ -260,7 +277,7 @@ class FeaturesDetector:
 
     `features`: how many, 1 to 128. The evidence is the mean of their levels; it counts from event 300 on. The effect is
     the shift of the feature that leads, in standard deviations; `moved` says which, `before` and `after` are its means.
-    Source: module `vector_features`.
+    Source: module `features`.
 
     >>> import random
     >>> from leeboard.detectors import FeaturesDetector, event_uniforms

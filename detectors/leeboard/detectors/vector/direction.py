@@ -1,13 +1,18 @@
-"""A direction learned from the newest vectors, and what new vectors score on it.
+"""Discriminant directions learned from the newest vectors, and the scores of new vectors on them.
 
-The aim of a window is d = covariance^-1 (mean of the window - usual mean), as in linear discriminant analysis (Fisher
-1936); for RESIDUALS of vectors less what the regression explains. It is held for a block of 16 events. A new vector's
-projection on it is ranked among those of older vectors (and of the block so far), none of which had a part in the aim:
-the randomised rank is uniform while nothing changes. Its normal score is ranked once more, among the scores that this
-stream's own aims have earned it LATE_EVENTS and more ago, beside PRIOR_SCORES of the normal law: a stream of bursts is
-used to aims that hit the next few events. How much more the means of 16 and of 64 older projections vary than
-independence allows (`variance_inflation`) divides the evidence, and traffic that comes in runs is judged more carefully besides
-(`log_e_values`, `knows_enough`).
+The discriminant direction of a window is d = covariance^-1 (mean of the window - mean of the law), as in linear
+discriminant analysis (Fisher 1936). For RESIDUALS, all means are those of vectors less what the regression explains.
+Once fitted, a direction is frozen for a block of 16 events.
+
+The projection of a new vector on it is ranked among the projections of older vectors and of the block so far. None of
+these was used to fit the direction, so the randomised rank is uniform while nothing changes. Its normal score is ranked
+a second time (`recalibrated_rank`), among the scores of at least LATE_EVENTS ago and PRIOR_SCORES of the normal law: in
+a bursty stream, directions fitted to a burst regularly have high scores in the next few events.
+
+The evidence is divided by the variance inflation (design effect): how much more the means of 16 and of 64 older
+projections vary than those of independent ones. Where it is significantly above 1, as in clustered streams, a second
+stage divides the bets on large shifts once more, widens the margin and delays the evidence (`direction_log_e_values`,
+`has_enough_history`).
 """
 
 import math
@@ -18,7 +23,7 @@ from leeboard.detectors.core import ranks
 from leeboard.detectors.core.algebra import (
     SUM_LIMIT,
     SUM_SHIFT,
-    Weights,
+    WeightRow,
     largest_sum,
     scale_to_sum,
     solve_packed,
@@ -34,52 +39,56 @@ from .store import (
     HISTORY,
     LARGEST_CODE,
     LONGEST_WINDOW,
-    MAX_DIMENSIONS,
+    MOST_DIMENSIONS,
     RESIDUALS,
-    add_up,
-    given_of,
+    conditioning_of,
     oldest,
+    sum_codes,
     vector_of,
 )
 
-#: events that an aim is learned from, by kind (VECTORS, GIVENS, RESIDUALS): a short window sees a clear change soon, a
-#: long one a faint one; of what is given a new part is faint more often than not
+#: events of the windows from which directions are fitted, by kind (VECTORS, CONDITIONING, RESIDUALS): a short window
+#: finds a clear change early, a long one a faint change; changes of conditioning vectors are more often faint
 WINDOWS = np.array([[48, 160, 48], [64, LONGEST_WINDOW, 48], [48, 160, 48]])
+assert WINDOWS.max() <= LONGEST_WINDOW
 DISCRIMINANTS = WINDOWS.shape[1]
-#: leading coordinates that an aim looks at: all, or the READABLE ones, of which few events are enough to learn from
+#: leading coordinates used by a direction: all, or the READABLE ones, for which few events are enough
 READABLE = 18
-COORDINATES_USED = np.array([MAX_DIMENSIONS, MAX_DIMENSIONS, READABLE])
+COORDINATES_USED = np.array([MOST_DIMENSIONS, MOST_DIMENSIONS, READABLE])
+assert COORDINATES_USED.size == DISCRIMINANTS
 #: older vectors needed
 COMPARED_NEEDED = 40
-#: scores join the ones that later scores are ranked among so many events late, so that a change is not learned away
+#: later scores are ranked among scores of at least so many events ago, so that a change is not learned away
 LATE_EVENTS = 128
-#: scores of the normal law among them
+#: number of scores of the normal law among them
 PRIOR_SCORES = 128.0
-#: prior blocks with the variance of independence
+#: prior blocks with the variance of independent projections
 PRIOR_BLOCKS = 4.0
-#: part of a standard error that does not count, see `log_e_values`: usually; and in streams of runs or for residuals, since
-#: what a regression leaves of a shift of what is given must not count
+#: number of standard errors that do not count as evidence (see `direction_log_e_values`): in general, and in clustered
+#: streams or for residuals, since a regression does not remove a shift of the conditioning vectors completely
 MARGIN, WIDE_MARGIN = 0.5, 2.7
-#: events to compare with before evidence counts, for every 1 by which inflation exceeds 1; and at most
-ENOUGH, MOST_NEEDED = 300.0, 0.8 * HISTORY
-#: weight of the newest aim in the mean inflation of recent ones
-USUAL_RATE = 1.0 / 16.0
-#: standard errors that an inflation must lie above 1 to make bold bets cautious
-DOUBT = 2.0
-#: blocks of a stretch, whose means tell of longer runs; overlapping ones count as so many independent ones each
+#: older projections needed for every 1 by which the variance inflation exceeds 1, and most that are needed
+HISTORY_PER_INFLATION, MOST_NEEDED = 300.0, 0.8 * HISTORY
+#: weight of the newest direction in the mean variance inflation of recent ones
+RECENT_RATE = 1.0 / 16.0
+#: the second stage of the variance inflation starts so many standard errors above 1
+SIGNIFICANT_ERRORS = 2.0
+#: blocks of a stretch, whose means show longer clusters; number of independent stretches that an overlapping one counts
+#: for
 STRETCH, STRETCH_WEIGHT = 4, 0.375
 
+#: bets "the mean of the scores has shifted by so many sd"
 SHIFTS = np.array([0.3, 0.6, 1.2])
-#: this share of the events goes far out: the density is e x KAPPA p^(KAPPA - 1) for an upper tail probability p
+#: bets "this share e of the events lies far out": a density of e x KAPPA p^(KAPPA - 1) at upper tail probability p
 SHARES = np.array([0.03, 0.1, 0.3])
 KAPPA = 0.2
-BETS = SHIFTS.size + SHARES.size
+DIRECTION_BETS = SHIFTS.size + SHARES.size
 _SHIFT_WEIGHT, _SHARE_WEIGHT = 0.25, 0.25 / 3.0
 WEIGHTS = np.array(([_SHIFT_WEIGHT] * SHIFTS.size + [_SHARE_WEIGHT] * SHARES.size) * DISCRIMINANTS) / DISCRIMINANTS
 
 
 def _tail_bets() -> list[list[float]]:
-    """Log e-values at the grid points; convex, so interpolation lies above by less than what is taken off."""
+    """Log e-values at grid points, less a bound of the error of interpolation (convex, hence never below)."""
     grid = [k / STEPS - CLIP for k in range(int(2 * CLIP * STEPS) + 2)]
     tails = [0.5 * math.erfc(z * math.sqrt(0.5)) for z in grid]
     return [[round(math.log(1 - e + e * KAPPA * p ** (KAPPA - 1)) - 2e-5, 9) for p in tails] for e in SHARES.tolist()]
@@ -88,111 +97,111 @@ def _tail_bets() -> list[list[float]]:
 TAILS = np.array(_tail_bets())
 
 
-def discriminant_dtype(dimensions: int, given: int) -> np.dtype[Any]:
-    """An aim and the scores it earned."""
+def discriminant_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtype[Any]:
+    """A direction, the projections that it is compared with, and the scores of the directions of this window so far."""
     return np.dtype(
         [
             ("weights", "i2", dimensions),
-            ("given", "i2", given),  # weights of what the vectors are given, with their sign
-            ("projections", "i2", HISTORY + BLOCK_EVENTS),
-            ("scale", "f8"),  # of the weights: a projection is this times that on the direction, and a constant
-            ("compared", "i4"),  # projections of older vectors, 0 for no aim
-            ("block", "i4"),  # projections of the block so far
+            ("conditioning", "i2", conditioning_dimensions),  # weights of the conditioning vector
+            ("projections", "i2", HISTORY + BLOCK_EVENTS),  # of older vectors, then of the block
+            ("scale", "f8"),  # weights per unit of the direction, after the shift by SUM_SHIFT
+            ("compared", "i4"),  # number of projections of older vectors, 0 while there is no direction
+            ("block", "i4"),  # number of projections of the block so far
             ("centre", "f8"),  # mean of the older projections
-            ("spread", "f8"),  # and their standard deviation
+            ("spread", "f8"),  # standard deviation of the older projections
             ("variance_inflation", "f8"),
-            ("usual", "f8"),  # mean inflation of recent aims, less 1
-            ("caution", "f8"),  # divides what bold bets pay besides, see `log_e_values`
+            ("recent_inflation", "f8"),  # mean variance inflation of recent directions, less 1
+            ("second_inflation", "f8"),  # second stage of the variance inflation, at least 1
             ("scores", "f4", LATE_EVENTS),  # ring of first scores
-            ("scored", "i8"),
-            ("reference", REFERENCE),  # first scores, late
+            ("scored", "i8"),  # number of first scores so far
+            ("reference", REFERENCE),  # first scores of at least LATE_EVENTS ago
         ],
         align=True,
     )
 
 
 @kernel
-def shift_of_window(row: Record, space: Record, kind: int, first: int, last: int, shift: Floats) -> None:
-    """Mean of the events `first` to `last` - 1 less the usual mean, in codes; of the residuals, for RESIDUALS."""
-    given = row["given_mean"].size
-    sums, given_sums = np.zeros(shift.size, np.int32), np.zeros(given, np.int32)
-    add_up(space, kind, first, last, sums, given_sums)
+def shift_of_window(row: Record, store: Record, kind: int, first: int, last: int, shift: Floats) -> None:
+    """Write the mean of events `first` to `last` - 1 less that of the law, in codes (n,); RESIDUALS: of residuals."""
+    conditioning = row["conditioning_mean"].size
+    sums, conditioning_sums = np.zeros(shift.size, np.int32), np.zeros(conditioning, np.int32)
+    sum_codes(store, kind, first, last, sums, conditioning_sums)
     events = last - first
     for j in range(shift.size):
         shift[j] = np.float64(sums[j]) / events - row["mean"][j]
     if kind == RESIDUALS:
-        for i in range(given):
-            moved = np.float64(given_sums[i]) / events - row["given_mean"][i]
+        for i in range(conditioning):
+            conditioning_shift = np.float64(conditioning_sums[i]) / events - row["conditioning_mean"][i]
             for j in range(shift.size):
-                shift[j] -= moved * np.float64(row["regression"][i, j])
+                shift[j] -= conditioning_shift * np.float64(row["regression"][i, j])
 
 
 @kernel
 def solve_discriminant(row: Record, w: int, shift: Floats) -> None:
-    """Replace a shift of the mean by the direction of aim w that it gives: covariance^-1 shift, 0 where it is blind."""
-    seen = min(COORDINATES_USED[w], shift.size)
-    solve_packed(row["factor"], shift[:seen])
-    shift[seen:] = 0.0
+    """Replace a shift of the mean (n,) by direction w: covariance^-1 shift, 0 for coordinates that w does not use."""
+    used = min(COORDINATES_USED[w], shift.size)
+    solve_packed(row["factor"], shift[:used])
+    shift[used:] = 0.0
 
 
 @kernel
-def fit_discriminant(row: Record, w: int, space: Record, kind: int, first: int, last: int) -> None:
-    """Learn the direction of aim w from the events `first` to `last` - 1."""
+def fit_discriminant(row: Record, w: int, store: Record, kind: int, first: int, last: int) -> None:
+    """Fit direction w to the window of events `first` to `last` - 1."""
     discriminant = row["discriminants"][w]
     direction = np.zeros(row["mean"].size)
-    shift_of_window(row, space, kind, first, last, direction)
+    shift_of_window(row, store, kind, first, last, direction)
     solve_discriminant(row, w, direction)
-    reach = largest_sum(direction, LARGEST_CODE)
-    against = np.zeros(row["given_mean"].size)
+    largest = largest_sum(direction, LARGEST_CODE)
+    conditioning_direction = np.zeros(row["conditioning_mean"].size)
     if kind == RESIDUALS:
-        for i in range(against.size):
+        for i in range(conditioning_direction.size):
             total = 0.0
             for j in range(direction.size):
                 total -= np.float64(row["regression"][i, j]) * direction[j]
-            against[i] = total
-        reach += largest_sum(against, LARGEST_CODE)
-    scale = SUM_LIMIT * 2.0**SUM_SHIFT / reach if reach > 0.0 else 0.0
+            conditioning_direction[i] = total
+        largest += largest_sum(conditioning_direction, LARGEST_CODE)
+    scale = SUM_LIMIT * 2.0**SUM_SHIFT / largest if largest > 0.0 else 0.0
     discriminant["scale"] = scale / 2.0**SUM_SHIFT
     scale_to_sum(direction, scale, discriminant["weights"])
-    scale_to_sum(against, scale, discriminant["given"])
+    scale_to_sum(conditioning_direction, scale, discriminant["conditioning"])
 
 
 @kernel
-def project(discriminant: Record, space: Record, kind: int, event: int) -> int:
-    """Projection of an event on the aim, within 16 bits."""
-    total = weighted_sum(discriminant["weights"], vector_of(space, kind, event))
+def project(discriminant: Record, store: Record, kind: int, event: int) -> int:
+    """Projection of an event on a direction, within 16 bits."""
+    total = weighted_sum(discriminant["weights"], vector_of(store, kind, event))
     if kind == RESIDUALS:
-        total += weighted_sum(discriminant["given"], given_of(space, event))
+        total += weighted_sum(discriminant["conditioning"], conditioning_of(store, event))
     return total >> SUM_SHIFT
 
 
 @kernel
-def refresh_discriminant(row: Record, w: int, space: Record, kind: int, event: int) -> None:
-    """Learn the aim of window w from the events before `event`, and project what is older than the window."""
+def refresh_discriminant(row: Record, w: int, store: Record, kind: int, event: int) -> None:
+    """Fit direction w to the window of events before `event`, and project the events before the window."""
     discriminant = row["discriminants"][w]
     discriminant["compared"] = 0
     discriminant["block"] = 0
     last = event - WINDOWS[kind, w]
-    first = max(row["fitted"], last - HISTORY, oldest(space, kind))
+    first = max(row["fitted"], last - HISTORY, oldest(store, kind))
     away_from, away_to = row["away"][0], row["away"][1]
     overlap = max(min(last, away_to) - max(first, away_from), 0)
     if last - first - overlap < COMPARED_NEEDED:
         return
-    fit_discriminant(row, w, space, kind, last, event)
+    fit_discriminant(row, w, store, kind, last, event)
     projections = discriminant["projections"]
     n = 0
     for older in range(first, last):
         if away_from <= older < away_to:
             continue
-        projections[n] = project(discriminant, space, kind, older)
+        projections[n] = project(discriminant, store, kind, older)
         n += 1
-    describe(discriminant, n)
+    describe_projections(discriminant, n)
     discriminant["compared"] = n
 
 
 @kernel
-def describe(discriminant: Record, n: int) -> None:
-    """Mean, spread, inflation and caution of n projections in the order of their events."""
+def describe_projections(discriminant: Record, n: int) -> None:
+    """Write mean, spread and both stages of the variance inflation of n projections, oldest first."""
     projections = discriminant["projections"]
     total, squares = np.int64(0), np.int64(0)
     for k in range(n):
@@ -205,43 +214,46 @@ def describe(discriminant: Record, n: int) -> None:
     discriminant["spread"] = math.sqrt(variance)
     variance_inflation = variance_inflation_of(projections, n, centre, variance)
     error = math.sqrt(2.0 / (PRIOR_BLOCKS + n // BLOCK_EVENTS))
-    usual = 1.0 + discriminant["usual"]
-    discriminant["usual"] += USUAL_RATE * (max(variance_inflation * (1.0 - error), 1.0) - usual)
-    discriminant["variance_inflation"] = max(variance_inflation, usual)
-    discriminant["caution"] = max(discriminant["variance_inflation"] * (1.0 - DOUBT * error), 1.0)
+    recent = 1.0 + discriminant["recent_inflation"]
+    discriminant["recent_inflation"] += RECENT_RATE * (max(variance_inflation * (1.0 - error), 1.0) - recent)
+    discriminant["variance_inflation"] = max(variance_inflation, recent)
+    discriminant["second_inflation"] = max(discriminant["variance_inflation"] * (1.0 - SIGNIFICANT_ERRORS * error), 1.0)
 
 
 @kernel
-def variance_inflation_of(projections: Weights, n: int, centre: float, variance: float) -> float:
-    """How much more the means of blocks, and of stretches of them, vary than those of independent projections would."""
+def variance_inflation_of(projections: WeightRow, n: int, centre: float, variance: float) -> float:
+    """Variance of the means of blocks and of stretches of blocks, relative to independent projections; oldest first."""
     blocks = n // BLOCK_EVENTS
-    recent = np.zeros(STRETCH)  # deviations of the newest blocks of a stretch
-    long_run, long_wander = 0.0, 0.0
+    stretch = np.zeros(STRETCH)  # deviations of the blocks of a stretch
+    block_squares, stretch_squares = 0.0, 0.0
     for b in range(blocks):
         total = np.int64(0)
         for k in range(n - (b + 1) * BLOCK_EVENTS, n - b * BLOCK_EVENTS):
             total += np.int64(projections[k])
         deviation = np.float64(total) - BLOCK_EVENTS * centre
-        long_run += deviation * deviation
-        recent[b % STRETCH] = deviation
+        block_squares += deviation * deviation
+        stretch[b % STRETCH] = deviation
         if b >= STRETCH - 1:
-            together = 0.0
+            stretch_sum = 0.0
             for k in range(STRETCH):
-                together += recent[k]
-            long_wander += together * together / STRETCH
+                stretch_sum += stretch[k]
+            stretch_squares += stretch_sum * stretch_sum / STRETCH
     scale = BLOCK_EVENTS * variance
-    variance_inflation: float = (PRIOR_BLOCKS + long_run / scale) / (PRIOR_BLOCKS + blocks)
+    variance_inflation: float = (PRIOR_BLOCKS + block_squares / scale) / (PRIOR_BLOCKS + blocks)
     if blocks > STRETCH:
-        # one standard error below the estimate: a few stretches show much by chance alone
+        # one standard error below the estimate, since few stretches vary much by chance alone
         stretches = blocks - STRETCH + 1
         error = math.sqrt(2.0 / (STRETCH_WEIGHT * stretches))
-        variance_inflation = max(variance_inflation, long_wander / scale / stretches * (1.0 - error))
+        variance_inflation = max(variance_inflation, stretch_squares / scale / stretches * (1.0 - error))
     return variance_inflation
 
 
 @kernel
 def rank_projection(discriminant: Record, projection: int, v: float) -> float:
-    """Randomised rank, in (0, 1), among older projections and those of the block; the block then takes it in."""
+    """Randomised rank, in (0, 1), among the projections of older vectors and of the block; then adds it to the block.
+
+    `v`: uniform on (0, 1).
+    """
     projections = discriminant["projections"]
     n = np.int64(discriminant["compared"] + discriminant["block"])
     x = np.int16(projection)
@@ -257,12 +269,15 @@ def rank_projection(discriminant: Record, projection: int, v: float) -> float:
 
 @kernel
 def recalibrated_rank(discriminant: Record, score: float, v: float) -> float:
-    """Rank, in (0, 1), of a first score among the earlier ones and those of the normal law; learns an older one."""
+    """Rank, in (0, 1), of a first score among those of at least LATE_EVENTS ago and PRIOR_SCORES of the normal law.
+
+    `v`: uniform on (0, 1). Then the score of LATE_EVENTS ago is added to the reference.
+    """
     reference, scores = discriminant["reference"], discriminant["scores"]
-    place = discriminant["scored"] % LATE_EVENTS
+    slot = discriminant["scored"] % LATE_EVENTS
     if discriminant["scored"] >= LATE_EVENTS:
-        ranks.rank(reference, np.float64(scores[place]), 0.5)
-    scores[place] = score
+        ranks.rank(reference, np.float64(scores[slot]), 0.5)
+    scores[slot] = score
     discriminant["scored"] += 1
     gaps = reference["seen"] + 1.0
     normal = 0.5 * math.erfc(-score * math.sqrt(0.5))
@@ -271,42 +286,46 @@ def recalibrated_rank(discriminant: Record, score: float, v: float) -> float:
 
 
 @kernel
-def knows_enough(discriminant: Record) -> bool:
-    """Is the aim compared with so many projections that all usual runs are among them?"""
-    enough: bool = discriminant["compared"] >= min(ENOUGH * (discriminant["variance_inflation"] - 1.0), MOST_NEEDED)
+def has_enough_history(discriminant: Record) -> bool:
+    """Is the direction compared with enough projections, given their variance inflation, for its evidence to count?"""
+    enough: bool = discriminant["compared"] >= min(
+        HISTORY_PER_INFLATION * (discriminant["variance_inflation"] - 1.0), MOST_NEEDED
+    )
     return enough
 
 
 @kernel
 def clipped(u: float) -> float:
-    """Normal score of a uniform number, within the range of the bets."""
+    """Normal score of u in (0, 1), clipped to +-CLIP."""
     return min(max(normal_quantile(u), -CLIP), CLIP)
 
 
 @kernel
-def log_e_values(discriminant: Record, projection: int, u: float, v: float, margin: float, logs: Floats) -> None:
-    """Write the log e-values of the BETS bets on one event.
+def direction_log_e_values(
+    discriminant: Record, projection: int, u: float, v: float, margin: float, logs: Floats
+) -> None:
+    """Write the log e-values (DIRECTION_BETS,) of one event. `u`, `v`: uniform on (0, 1).
 
-    `margin`: part of a standard deviation that does not count, times the square root of the events compared with. What
-    is compared with is a sample, and an aim that goes its error's way would gain from it for ever. In runs (`caution`
-    above 1) the margin grows to WIDE_MARGIN, and the bold bets, which one long run could decide, are divided by the
-    caution as well: all but that on the smallest shift.
+    `margin` standard errors of the mean of the older projections are subtracted from the score: these are a sample, and
+    a direction along the sampling error would win for ever. In clustered streams (second stage of the variance
+    inflation above 1) the margin grows to WIDE_MARGIN. All bets but that on the smallest shift could be decided by one
+    long cluster; their log e-values are divided by the second stage as well.
     """
     first = clipped(rank_projection(discriminant, projection, u))
     compared = min(np.float64(discriminant["compared"]), discriminant["reference"]["seen"] + 1.0 + PRIOR_SCORES)
-    margin += min(discriminant["caution"] - 1.0, 1.0) * (WIDE_MARGIN - margin)
+    margin += min(discriminant["second_inflation"] - 1.0, 1.0) * (WIDE_MARGIN - margin)
     score = clipped(recalibrated_rank(discriminant, first, v)) - margin * math.sqrt(
         discriminant["variance_inflation"] / compared
     )
     score = max(score, -CLIP)
-    bold = discriminant["variance_inflation"] * discriminant["caution"]
+    large_shift_divisor = discriminant["variance_inflation"] * discriminant["second_inflation"]
     for k in range(SHIFTS.size):
         logs[k] = (SHIFTS[k] * score - 0.5 * SHIFTS[k] * SHIFTS[k]) / (
-            discriminant["variance_inflation"] if k == 0 else bold
+            discriminant["variance_inflation"] if k == 0 else large_shift_divisor
         )
-    place = (score + CLIP) * STEPS
-    left = int(place)
-    part = place - left
+    position = (score + CLIP) * STEPS
+    left = int(position)
+    part = position - left
     for k in range(SHARES.size):
         bet = TAILS[k, left] + part * (TAILS[k, left + 1] - TAILS[k, left])
-        logs[SHIFTS.size + k] = bet / bold
+        logs[SHIFTS.size + k] = bet / large_shift_divisor

@@ -1,4 +1,4 @@
-"""The size of an open change of vectors or features, its time, and calls that show it. Rare, hence Python."""
+"""Size and time of an open change of vectors or features, and the events that show it most. Rare, hence Python."""
 
 import math
 
@@ -14,33 +14,34 @@ from .change import direction_shift
 from .direction import project
 from .drift import locate
 from .features import feature_shift
-from .store import call_of, oldest, seen
+from .store import index_of, oldest, seen
 
 #: a feature's shift is cut here, in sd
 LARGEST_SHIFT = 100.0
 
 
-def direction_change(row: Record, space: Record, kind: int) -> ChangeTime:
+def direction_change(row: Record, store: Record, kind: int) -> ChangeTime:
     """When the change began for which a direction has just fired (before it is opened), as events ago."""
-    return ChangeTime(*locate(row, space, kind))
+    return ChangeTime(*locate(row, store, kind))
 
 
 def direction_effect(rows: Arena, i: int, frozen: Arena) -> Effect:
-    """Effect of the open change of a direction: how far the mean moved along the aim of the opening, in its sd.
+    """Effect of the open change of row i: shift of the mean along the discriminant direction of the opening, in sd.
 
-    Only scores count that had no part in their aim, so it is not flattered; an aim learned from few events understates.
+    Only scores of events to which the direction was not fitted count, so there is no in-sample bias. A direction fitted
+    to few events understates the shift.
     """
     old = frozen[rows[i]["frozen"]]
     shift, after, before = float(direction_shift(old)), int(old["after"]), int(old["seen"])
-    error = math.sqrt(float(old["aim"]["variance_inflation"]) / max(after, 1) + 1.0 / max(before, 1))
+    error = math.sqrt(float(old["discriminant"]["variance_inflation"]) / max(after, 1) + 1.0 / max(before, 1))
     direction: Direction = "up" if shift >= 0.0 else "down"
     return Effect(0.0, shift, shift, shift - Z95 * error, shift + Z95 * error, direction, before, max(after, 1))
 
 
 def direction_guarantee(row: Record) -> Guarantee:
-    """What the level of a direction rests on: aims are learned, so it is never exact."""
-    wanders = any(float(discriminant["variance_inflation"]) > 2.0 for discriminant in row["discriminants"])
-    return "empirical" if wanders or row["surcharge_notice"] > 0.0 else "approximate"
+    """What the level of a direction rests on: directions are learned, so it is never exact."""
+    inflated = any(float(discriminant["variance_inflation"]) > 2.0 for discriminant in row["discriminants"])
+    return "empirical" if inflated or row["surcharge_notice"] > 0.0 else "approximate"
 
 
 def features_change(row: Record) -> ChangeTime:
@@ -72,24 +73,24 @@ def features_guarantee(row: Record) -> Guarantee:
 
 
 @kernel
-def typical_calls(old: Record, space: Record, kind: int, first: int, calls: Integers) -> int:
-    """Write the numbers of the calls since event `first` that lie furthest along the aim of an open change.
+def typical_indices(old: Record, store: Record, kind: int, first: int, indices: Integers) -> int:
+    """Write the indices of the events since `first` with the largest projections on the direction of an open change.
 
-    The furthest first; fewer than `calls` has room for where the ring holds fewer: their number is returned.
+    The largest comes first. Returns how many were written: `indices.size`, or fewer where the ring holds fewer.
     """
-    first, last = max(first, oldest(space, kind)), seen(space, kind)
-    furthest = np.zeros(calls.size, np.int64)
+    first, last = max(first, oldest(store, kind)), seen(store, kind)
+    furthest = np.zeros(indices.size, np.int64)
     n = 0
     for event in range(first, last):
-        x = project(old["aim"], space, kind, event)
-        if n == calls.size and x <= furthest[n - 1]:
+        x = project(old["discriminant"], store, kind, event)
+        if n == indices.size and x <= furthest[n - 1]:
             continue
-        at = min(n, calls.size - 1)
+        at = min(n, indices.size - 1)
         while at > 0 and furthest[at - 1] < x:
             furthest[at] = furthest[at - 1]
-            calls[at] = calls[at - 1]
+            indices[at] = indices[at - 1]
             at -= 1
         furthest[at] = x
-        calls[at] = call_of(space, kind, event)
-        n = min(n + 1, calls.size)
+        indices[at] = index_of(store, kind, event)
+        n = min(n + 1, indices.size)
     return n

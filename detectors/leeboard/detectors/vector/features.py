@@ -1,7 +1,7 @@
-"""Readable features of a stream: each is a numeric signal of its own, their evidence is the mean of their levels.
+"""Readable features of a stream: each one is a numeric stream of its own, and the evidence is the mean of their levels.
 
-A mean of processes whose levels keep the promise keeps it too. What a vector shows that no single feature does is the
-matter of `vector`; what is found here can be named.
+A mean of processes that keep the budget keeps it, too. A change found here can be named by its feature; shifts that no
+single feature shows are found by `drift`.
 """
 
 import math
@@ -23,47 +23,47 @@ from leeboard.detectors.core.lifecycle import (
 from leeboard.detectors.core.special import exp_bounded, uniform
 from leeboard.detectors.numeric import kernels as numeric
 from leeboard.detectors.numeric.dependence import block_variance
-from leeboard.detectors.numeric.kernels import FROZEN_NUMERIC, NUMERIC
+from leeboard.detectors.numeric.kernels import FROZEN_NUMERIC_STATE, NUMERIC_STATE
 
-#: evidence counts from this event on: topics that come in runs are known by then for what they are
+#: evidence counts from this event on: by then the long-run variance of clustered events is known
 JUDGED_EVENTS = 300
 
 
 def features_dtype(features: int) -> np.dtype[Any]:
-    """State of so many features."""
+    """State of a row of so many features."""
     return np.dtype(
         [
             ("events", "i8"),
-            ("judged", "i8"),  # events that only teach
-            ("change", "i8"),  # start of the leading feature's excursion
+            ("judged", "i8"),  # number of events whose evidence does not count
+            ("change", "i8"),  # first event of the leading feature's excursion or block
             ("log_notice", "f8"),  # natural log of the level, for claims up to the notice level
-            ("log_page", "f8"),  # and beyond
-            ("peak_page", "f8"),
-            ("milestone", "f8"),
-            ("watcher", "i4"),
-            ("frozen", "i4"),
-            ("retained", "i4"),
-            ("code", "i4"),
-            ("leader", "i4"),  # feature with the highest level
-            ("parts", NUMERIC, features),
+            ("log_page", "f8"),  # natural log of the level, for claims up to the page level
+            ("peak_page", "f8"),  # highest log_page since the change was opened
+            ("milestone", "f8"),  # peak_page from which on the owner is reported LEVEL
+            ("watcher", "i4"),  # row number of the watcher, -1 while no change is open
+            ("frozen", "i4"),  # row number of the frozen reference, -1 while no change is open
+            ("retained", "i4"),  # frozen reference of an earlier change that was closed as immaterial, -1 for none
+            ("code", "i4"),  # result of the newest event
+            ("leader", "i4"),  # number of the feature with the highest level
+            ("parts", NUMERIC_STATE, features),
         ],
         align=True,
     )
 
 
 def frozen_features_dtype(features: int) -> np.dtype[Any]:
-    """What is kept of the time before an open change."""
+    """Frozen reference of an open change of so many features."""
     return np.dtype(
         [
-            ("opened", "i8"),
-            ("length", "i8"),  # of a block of the return test
-            ("count", "i8"),
-            ("good", "i8"),
-            ("largest", "f8"),  # root of the sum of squared shifts, in sd: further than this is no return
-            ("floor", "f8"),
-            ("outlived", "i8"),
-            ("leader", "i4"),  # of the opening
-            ("parts", FROZEN_NUMERIC, features),
+            ("opened", "i8"),  # number of events at the opening
+            ("length", "i8"),  # events of a block of the return test
+            ("count", "i8"),  # events of the running block
+            ("good", "i8"),  # number of consecutive blocks that match
+            ("largest", "f8"),  # a root of the sum of squared shifts, in sd, above this is no return
+            ("floor", "f8"),  # effect, in sd, below which a stream counts as returned
+            ("was_retained", "i8"),  # 1 where an earlier change was closed as immaterial and left this reference
+            ("leader", "i4"),  # number of the leading feature at the opening
+            ("parts", FROZEN_NUMERIC_STATE, features),
         ],
         align=True,
     )
@@ -71,7 +71,7 @@ def frozen_features_dtype(features: int) -> np.dtype[Any]:
 
 @kernel
 def open_features(row: Record, nats_notice: float, nats_page: float) -> None:
-    """Begin a stream. `nats_*`: logs of the levels, in events of this stream, that will be claimed."""
+    """Start a stream in an empty row. `nats_*`: natural logs of the levels, in events, that will be claimed."""
     row["watcher"] = -1
     row["frozen"] = -1
     row["retained"] = -1
@@ -86,7 +86,7 @@ def open_features(row: Record, nats_notice: float, nats_page: float) -> None:
 
 @kernel
 def set_features_levels(row: Record, nats_notice: float, nats_page: float) -> None:
-    """Change the levels that will be claimed; takes effect between excursions."""
+    """Set the levels (natural logs, in events) that will be claimed; a bet follows when its excursion has ended."""
     parts = row["parts"]
     more = math.log(np.float64(parts.size))
     for k in range(parts.size):
@@ -95,7 +95,7 @@ def set_features_levels(row: Record, nats_notice: float, nats_page: float) -> No
 
 @kernel
 def restart_features(row: Record) -> None:
-    """The features mean something else from now on: their references start afresh, an open change ends."""
+    """Empty the references of all features, which mean something else from now on, and end an open change."""
     row["judged"] = row["events"] + JUDGED_EVENTS
     row["watcher"] = -1
     row["frozen"] = -1
@@ -109,7 +109,7 @@ def restart_features(row: Record) -> None:
 
 @kernel
 def log_mean(parts: Arena, page: bool) -> float:
-    """Log of the mean of the parts' levels."""
+    """Natural log of the mean of the features' levels, for claims up to the page level (`page`) or the notice level."""
     largest = -np.inf
     for k in range(parts.size):
         largest = max(largest, parts[k]["log_page"] if page else parts[k]["log_notice"])
@@ -125,12 +125,16 @@ def log_mean(parts: Arena, page: bool) -> float:
 
 @kernel
 def advance_features(row: Record, values: Floats, event: np.uint64, salts: Salts, scratch: Floats) -> None:
-    """Take in one event and renew the levels. `values`: transformed and dithered; `salts`: of the features."""
+    """Add one event and update the levels.
+
+    `values` (features,): transformed and dithered; `event`: hash of the event; `salts` (features,): hashes of the
+    features; `scratch`: as for `numeric.advance_number`.
+    """
     parts = row["parts"]
     leader = 0
     for k in range(parts.size):
         u, v = uniform(event, salts[k], 1), uniform(event, salts[k], 2)
-        numeric.advance(parts[k], values[k], u, v, scratch)
+        numeric.advance_number(parts[k], values[k], u, v, scratch)
         if parts[k]["log_notice"] > parts[leader]["log_notice"]:
             leader = k
     row["events"] = parts[0]["events"]
@@ -140,15 +144,15 @@ def advance_features(row: Record, values: Floats, event: np.uint64, salts: Salts
         row["log_notice"] = -np.inf
         row["log_page"] = -np.inf
         for k in range(parts.size):
-            hold(parts[k])
+            discard_wealth(parts[k])
         return
     row["log_notice"] = log_mean(parts, False)
     row["log_page"] = log_mean(parts, True)
 
 
 @kernel
-def hold(part: Record) -> None:
-    """Take what was won so far; excursions go on, and teach what is usual."""
+def discard_wealth(part: Record) -> None:
+    """Set the wealth of a feature to zero; its excursions continue, and temper later bets."""
     wealth, records = part["wealth"], part["records"]
     for k in range(wealth["notice"].size):
         wealth["notice"][k] = 0.0
@@ -159,7 +163,7 @@ def hold(part: Record) -> None:
 
 @kernel
 def is_finite(features: Floats32) -> bool:
-    """Are all features numbers?"""
+    """Are all features finite?"""
     finite = True
     for k in range(features.size):
         finite &= math.isfinite(features[k])
@@ -168,16 +172,16 @@ def is_finite(features: Floats32) -> bool:
 
 @kernel
 def prepare_features(row: Record, features: Floats32, event: np.uint64, salts: Salts, values: Floats) -> None:
-    """Write the features as `advance_features` takes them: in a unit of their own, ties broken."""
+    """Write transformed and dithered features (features,), as `advance_features` takes them."""
     parts = row["parts"]
     for k in range(parts.size):
         x, v = np.float64(features[k]), uniform(event, salts[k], 0)
-        values[k] = numeric.prepare(parts[k], x, v, False, numeric.DITHER)
+        values[k] = numeric.prepare_number(parts[k], x, v, False, numeric.DITHER)
 
 
 @kernel
 def feature_shift(row: Record, watcher: Record, old: Record, k: int) -> tuple[float, float]:
-    """How far feature k has moved since the open change, in sd of before, and the square of its standard error."""
+    """Shift of the mean of feature k since the open change, in sd before it; and the square of its standard error."""
     before, after = old["parts"][k]["reference"], watcher["parts"][k]["reference"]
     variance = ranks.variance(before)
     if variance <= 0.0 or after["seen"] == 0 or before["seen"] == 0:
@@ -189,7 +193,7 @@ def feature_shift(row: Record, watcher: Record, old: Record, k: int) -> tuple[fl
 
 @kernel
 def features_shift(row: Record, watcher: Record, old: Record) -> float:
-    """Root of the sum of squared shifts of all features since the open change, in sd, less what noise adds to it."""
+    """Root of the sum of squared shifts of all features since the open change, in sd, less their squared errors."""
     total = 0.0
     for k in range(row["parts"].size):
         shift, error = feature_shift(row, watcher, old, k)
@@ -199,7 +203,7 @@ def features_shift(row: Record, watcher: Record, old: Record) -> float:
 
 @kernel
 def start_features_watcher(rows: Arena, i: int, j: int, since: int, scratch: Floats) -> None:
-    """Make row j the watcher of row i: it knows the events from `since` on and how the features move."""
+    """Make row j the watcher of row i: a copy whose references hold only the events from `since` on."""
     rows[j] = rows[i]
     watcher = rows[j]
     watcher["log_notice"] = -np.inf
@@ -219,9 +223,9 @@ def start_features_watcher(rows: Arena, i: int, j: int, since: int, scratch: Flo
 def open_features_change(
     rows: Arena, i: int, j: int, frozen: Arena, k: int, since: int, floor: float, scratch: Floats
 ) -> None:
-    """Open a change of row i that began at event `since`: frozen reference k (the row's retained reference, if it has one), watcher j.
+    """Open a change of row i that began at event `since`, with watcher j and frozen reference k.
 
-    `floor`: effect, in sd, below which a stream counts as returned.
+    k is the row's retained reference where it has one. `floor`: effect, in sd, below which a stream counts as returned.
     """
     row, old = rows[i], frozen[k]
     if row["retained"] < 0:
@@ -240,7 +244,7 @@ def open_features_change(
 
 @kernel
 def expect_features_return(rows: Arena, i: int, frozen: Arena, since: int, floor: float) -> None:
-    """Set the return test of row i up for the change that began at event `since`."""
+    """Set up the return test of row i for the change that began at event `since`."""
     row = rows[i]
     old = frozen[row["frozen"]]
     watcher = rows[row["watcher"]]
@@ -250,7 +254,7 @@ def expect_features_return(rows: Arena, i: int, frozen: Arena, since: int, floor
     old["good"] = 0
     old["largest"] = max(0.5 * features_shift(row, watcher, old), floor)
     old["floor"] = floor
-    old["outlived"] = 1 if row["retained"] >= 0 else 0
+    old["was_retained"] = 1 if row["retained"] >= 0 else 0
     old["leader"] = row["leader"]
     for p in range(row["parts"].size):
         part = old["parts"][p]
@@ -263,7 +267,12 @@ def expect_features_return(rows: Arena, i: int, frozen: Arena, since: int, floor
 
 @kernel
 def features_have_returned(row: Record, old: Record, values: Floats, event: np.uint64, salts: Salts) -> bool:
-    """Return test: two blocks in a row with the leading feature, and all together, near the old means."""
+    """Add one event to the return test; true when the stream has returned.
+
+    It has returned when two consecutive blocks have means close to the old ones, of the leading feature and of all
+    features together. With a frozen reference that was retained after an earlier, immaterial change, two consecutive
+    blocks within the floor of it are a return as well.
+    """
     parts = row["parts"]
     for k in range(parts.size):
         before = old["parts"][k]
@@ -286,9 +295,10 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
         if k == old["leader"]:
             led = mean * mean < error
     distance = math.sqrt(max(excess, 0.0))
-    # mean of squared standard scores, 1 where nothing moved; features go together, as some six independent ones
+    # the mean of squared standard scores is 1 where nothing has shifted; correlated features count as about six
+    # independent
     same = led and noise / total < 1.6 and distance < old["largest"]
-    if old["outlived"] != 0 and distance < old["floor"]:
+    if old["was_retained"] != 0 and distance < old["floor"]:
         same = True
     old["good"] = old["good"] + 1 if same else 0
     old["count"] = 0
@@ -298,7 +308,7 @@ def features_have_returned(row: Record, old: Record, values: Floats, event: np.u
 
 @kernel
 def features_match(watcher: Record, old: Record, since: int) -> bool:
-    """Do the events from `since` on look like those before the open change, in five of six features?"""
+    """Do the events from `since` on have the means of those before the open change, in five of six features?"""
     matching = 0
     for k in range(watcher["parts"].size):
         if numeric.matches_frozen(watcher["parts"][k], old["parts"][k], since):
@@ -309,7 +319,7 @@ def features_match(watcher: Record, old: Record, since: int) -> bool:
 
 @kernel
 def restore_features(rows: Arena, i: int, frozen: Arena) -> None:
-    """The stream has returned: the references of before the change hold again, the change is closed."""
+    """Close the change of row i after a return: the references from before the change are used again."""
     row = rows[i]
     old = frozen[row["frozen"]]
     for k in range(row["parts"].size):
@@ -327,7 +337,10 @@ def restore_features(rows: Arena, i: int, frozen: Arena) -> None:
 
 @kernel
 def supersede_features(rows: Arena, i: int, frozen: Arena, floor: float, scratch: Floats) -> None:
-    """The watcher found the next change: it becomes the process, with a new watcher; the oldest frozen reference stays."""
+    """The watcher of row i has found the next change: it replaces row i and gets a new watcher.
+
+    The frozen reference stays that of the first change. `floor`: as for `open_features_change`.
+    """
     j, k = rows[i]["watcher"], rows[i]["frozen"]
     rows[i] = rows[j]
     row = rows[i]
@@ -340,7 +353,7 @@ def supersede_features(rows: Arena, i: int, frozen: Arena, floor: float, scratch
 
 @kernel
 def may_fire(row: Record) -> bool:
-    """Does the leading feature's reference hold enough events from before the change?"""
+    """Does the reference of the leading feature hold enough events from before the change?"""
     return numeric.baseline(row["parts"][row["leader"]]) >= BASELINE_NEEDED
 
 
@@ -356,9 +369,11 @@ def observe_features(
     values: Floats,
     scratch: Floats,
 ) -> int:
-    """Give the features of one event to row i and to what it has opened; FIRED, RETURNED, NEXT or QUIET.
+    """Add the features of one event to row i, and to its open change: FIRED, RETURNED, NEXT or QUIET.
 
-    All must be finite. `values`: scratch space, one number a feature; `scratch`: as `numeric.advance` takes it.
+    `features`: (features,), all finite; `event`, `salts`, `scratch`: as for `advance_features`; `nats_notice`: natural
+    log of the level, in events of this stream, at which a change is opened; `values`: scratch space of one number a
+    feature.
     """
     row = rows[i]
     prepare_features(row, features, event, salts, values)

@@ -1,8 +1,8 @@
-"""Are there new ones? The share of recent vectors that lie where hardly any lay before, and calls that show it.
+"""Novel vectors: the share of recent vectors in regions where there were hardly any before, and the clearest of them.
 
-Density ratio by nearest neighbours (as in Loftsgaarden, Quesenberry 1965): how many of the 12 vectors nearest to one
-are recent, beside what their number among all would give. Recent vectors whose ratio is above that of nearly all
-earlier ones sit in a region of their own.
+The density ratio of a vector is estimated from its 12 nearest neighbours (as in Loftsgaarden, Quesenberry 1965): the
+number of recent ones among them, relative to the share of recent vectors among all. A recent vector is novel when its
+ratio is above that of nearly all earlier vectors.
 """
 
 from typing import NamedTuple
@@ -11,34 +11,36 @@ import numpy as np
 from leeboard.detectors.core.algebra import Sums
 from leeboard.detectors.core.jit import Floats, Integers, Record, kernel
 
-from .store import call_of, oldest, seen, vector_of
+from .store import LARGEST_CODE, MOST_DIMENSIONS, index_of, oldest, seen, vector_of
 
 NEIGHBOURS = 12
-#: recent vectors looked at, and earlier ones for each of them
+#: most recent vectors that are compared, and earlier ones for each of them
 MOST_RECENT, EARLIER_FOR_ONE = 200, 2
-#: share of earlier vectors that also have a ratio as high
+#: share of earlier vectors whose ratio is as high as that of a novel one
 BACKGROUND = 0.03
-#: the share is told when it is so many standard errors above the background
+#: vectors are novel when the share of ratios that high is so many standard errors above the background
 STANDARD_ERRORS = 3.5
-#: farther than any two vectors are
+#: larger than any squared distance
 FARTHEST = np.int32(2**31 - 1)
+assert MOST_DIMENSIONS * (2 * LARGEST_CODE) ** 2 < FARTHEST
 #: vectors needed on either side
 FEWEST = 40
+assert FEWEST > NEIGHBOURS
 
 
 class Novel(NamedTuple):
-    """Share of recent vectors in regions of their own, and the numbers of their calls, the clearest first."""
+    """Share of novel vectors among the recent ones, and the indices of the clearest, clearest first."""
 
     share: float
-    calls: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 @kernel
-def distances(space: Record, kind: int, first: int, events: Integers, k: int, squares: Sums) -> None:
-    """Squared distances of events[k] to all of `events`, over the coordinates from `first` on."""
-    own = vector_of(space, kind, events[k])
+def distances(store: Record, kind: int, first: int, events: Integers, k: int, squares: Sums) -> None:
+    """Write the squared distances (events,) of events[k] to all `events`, over the coordinates from `first` on."""
+    own = vector_of(store, kind, events[k])
     for m in range(events.size):
-        other = vector_of(space, kind, events[m])
+        other = vector_of(store, kind, events[m])
         total = np.int32(0)
         for j in range(first, own.size):
             step = np.int32(np.int32(own[j]) - np.int32(other[j]))
@@ -47,48 +49,48 @@ def distances(space: Record, kind: int, first: int, events: Integers, k: int, sq
 
 
 @kernel
-def ratios(space: Record, kind: int, first: int, events: Integers, recent: int, found: Floats) -> None:
-    """Write how dense the last `recent` of the events are around each, beside the others."""
+def ratios(store: Record, kind: int, first: int, events: Integers, recent: int, found: Floats) -> None:
+    """Write the density ratio (events,) of every event: the last `recent` events against the others."""
     n = events.size
     earlier = n - recent
     squares = np.zeros(n, np.int32)
     for k in range(n):
-        distances(space, kind, first, events, k, squares)
+        distances(store, kind, first, events, k, squares)
         squares[k] = FARTHEST
-        new = 0
+        recent_neighbours = 0
         for _ in range(NEIGHBOURS):
             nearest = 0
             for m in range(n):
                 if squares[m] < squares[nearest]:
                     nearest = m
-            new += 1 if nearest >= earlier else 0
+            recent_neighbours += 1 if nearest >= earlier else 0
             squares[nearest] = FARTHEST
-        own_new = recent - (1 if k >= earlier else 0)
-        own_old = earlier - (0 if k >= earlier else 1)
-        density = (new + 0.5) / own_new
-        found[k] = density / ((NEIGHBOURS - new + 0.5) / own_old)
+        others_recent = recent - (1 if k >= earlier else 0)
+        others_earlier = earlier - (0 if k >= earlier else 1)
+        density = (recent_neighbours + 0.5) / others_recent
+        found[k] = density / ((NEIGHBOURS - recent_neighbours + 0.5) / others_earlier)
 
 
-def novel(space: Record, kind: int, since: int, first: int = 0, most: int = 5) -> Novel | None:
-    """New vectors among those since event `since`; None where there are too few on either side, or none is new.
+def novel(store: Record, kind: int, since: int, first: int = 0, most: int = 5) -> Novel | None:
+    """Novel vectors among those since event `since`; None where too few are on either side, or none are novel.
 
-    Only coordinates from `first` on are looked at; at most `most` calls are named.
+    Only coordinates from `first` on are compared; at most `most` indices are returned.
     """
-    last, begin = int(seen(space, kind)), int(oldest(space, kind))
+    last, begin = int(seen(store, kind)), int(oldest(store, kind))
     recent = np.arange(max(since, begin, last - MOST_RECENT), last)
     earlier = np.arange(max(begin, since - EARLIER_FOR_ONE * len(recent)), min(since, last))
     if len(recent) < FEWEST or len(earlier) < FEWEST:
         return None
     events = np.concatenate([earlier, recent])
     found = np.zeros(len(events))
-    ratios(space, kind, first, events, len(recent), found)
-    usual = np.sort(found[: len(earlier)])
-    limit = usual[int((1.0 - BACKGROUND) * len(usual))]
-    new = found[len(earlier) :]
-    share = float((new > limit).mean()) - BACKGROUND
+    ratios(store, kind, first, events, len(recent), found)
+    background = np.sort(found[: len(earlier)])
+    limit = background[int((1.0 - BACKGROUND) * len(background))]
+    own = found[len(earlier) :]
+    share = float((own > limit).mean()) - BACKGROUND
     error = (BACKGROUND * (1.0 - BACKGROUND) / len(recent) + 1e-4) ** 0.5
     if share < STANDARD_ERRORS * error:
         return None
-    order = sorted(range(len(new)), key=lambda k: (-new[k], k))
-    chosen = [k for k in order if new[k] > limit][:most]
-    return Novel(share, tuple(int(call_of(space, kind, int(recent[k]))) for k in chosen))
+    order = sorted(range(len(own)), key=lambda k: (-own[k], k))
+    chosen = [k for k in order if own[k] > limit][:most]
+    return Novel(share, tuple(int(index_of(store, kind, int(recent[k]))) for k in chosen))

@@ -1,86 +1,88 @@
-"""Vectors as rows of small whole numbers, in a ring that the detectors of a stream share.
+"""Vector store: vectors as rows of one-byte codes, in rings that the detectors of a stream share.
 
-A coordinate becomes the normal score of its place among 31 quantiles of the first FIT_EVENTS vectors, in steps of
-1 / CODE_STEPS sd: one byte, at home in any law, with many zeros or heavy tails, and a vector far outside cannot
-outweigh all others. A space has two rings: vectors, and what the vectors are given (both optional); events that have
-both are pairs. Rings hold the newest ROWS events; an event is numbered by its place in its ring's history.
+A coordinate is coded by the normal score of its position among 31 quantiles of the first FIT_EVENTS vectors, in steps
+of 1 / CODE_STEPS sd. A code is one byte and suits any law, also one with many zeros or heavy tails; and an extreme
+vector cannot outweigh all others. A store has two rings: one of vectors, one of their conditioning vectors (either may
+be empty). A vector and its conditioning vector are a pair. A ring holds the newest ROWS events. Events are numbered
+from 0 in each ring, and carry an index: their number in the sequence of the store's owner, from 1.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from leeboard.detectors.core.algebra import Codes, Sums, sort
+from leeboard.detectors.core.algebra import CodeRow, Sums, sort
 from leeboard.detectors.core.jit import Floats32, Record, kernel
 from leeboard.detectors.core.special import normal_quantile
 
 #: most coordinates of a vector
-MAX_DIMENSIONS = 128
+MOST_DIMENSIONS = 128
 #: vectors from which quantiser, mean and covariance are first learned
 FIT_EVENTS = 300
-#: quantiles that become the edges of a coordinate
+#: quantiles of a coordinate that become edges of its quantiser
 EDGES = 31
-#: steps of a code to a standard deviation
+#: steps of a code per standard deviation
 CODE_STEPS = 31.0
-#: vectors compared with at most; the longest window in front of them; events for which a direction is held
+#: most older vectors that a new one is compared with; the longest window in front of these; events of a frozen block
 HISTORY, LONGEST_WINDOW, BLOCK_EVENTS = 1000, 320, 16
-#: rows of a ring: HISTORY behind a window of 160, less behind a longer one
+#: rows of a ring: HISTORY older vectors and a window of 160 and a block; fewer older ones with a longer window
 ROWS = 1184
-#: rows of a chunk: what a checkpoint writes again when one of them has changed
+assert ROWS >= HISTORY + 160 + BLOCK_EVENTS
+#: rows of a chunk, which a checkpoint writes when one of them has changed
 CHUNK_ROWS = 148
 CHUNKS = ROWS // CHUNK_ROWS
 assert CHUNKS * CHUNK_ROWS == ROWS
-#: what a detector looks at: the vectors, what they are given, or what the second does not explain of the first
-VECTORS, GIVENS, RESIDUALS = 0, 1, 2
+#: kinds of vectors: those of the stream, their conditioning vectors, and the residuals of the first given the second
+VECTORS, CONDITIONING, RESIDUALS = 0, 1, 2
 
 
-def _levels() -> list[int]:
+def _code_table() -> list[int]:
     """Code of a value with `lower` edges below it and `upper` edges not above it, by lower + upper."""
-    places = [(0.5 * both + 0.5) / (EDGES + 1.0) for both in range(2 * EDGES + 1)]
-    return [math.floor(CODE_STEPS * normal_quantile(place) + 0.5) for place in places]
+    ranks = [(0.5 * both + 0.5) / (EDGES + 1.0) for both in range(2 * EDGES + 1)]
+    return [math.floor(CODE_STEPS * normal_quantile(rank) + 0.5) for rank in ranks]
 
 
-LEVELS = np.array(_levels(), np.int8)
-LARGEST_CODE = int(LEVELS[-1])
+CODE_TABLE = np.array(_code_table(), np.int8)
+LARGEST_CODE = int(CODE_TABLE[-1])
 
 
 def quantiser_dtype(dimensions: int) -> np.dtype[Any]:
-    """How vectors of so many dimensions are coded."""
+    """Quantiser of the coordinates of vectors (dimensions,)."""
     return np.dtype(
         [
             ("edges", "f4", (dimensions, EDGES)),  # ascending
-            ("fitted", "i8"),  # number of the call from which the edges are known, 0 while they are not
-            ("varying", "i8"),  # coordinates that varied then, inside the middle 90 %
+            ("fitted", "i8"),  # index of the event at which the edges were learned, 0 while they are not
+            ("varying", "i8"),  # coordinates that varied at that time, inside the middle 90 % of their values
         ],
         align=True,
     )
 
 
 def ring_dtype(dimensions: int) -> np.dtype[Any]:
-    """The newest coded vectors."""
+    """Ring of the newest coded vectors (dimensions,)."""
     return np.dtype(
         [
             ("events", "i8"),
             ("codes", "i1", (ROWS, dimensions)),
-            ("calls", "i4", ROWS),  # numbers of their calls, the first call of a stream being 1
-            ("partners", "i4", ROWS),  # event of what the vector is given, -1 for none
-            ("written", "i4", CHUNKS),  # call that was last written to each chunk
+            ("indices", "i4", ROWS),
+            ("partners", "i4", ROWS),  # event of the conditioning vector, -1 for none
+            ("written", "i4", CHUNKS),  # newest index of each chunk
         ],
         align=True,
     )
 
 
-def store_dtype(dimensions: int, given: int) -> np.dtype[Any]:
-    """Two rings and their pairs; `given` dimensions of what the vectors are given."""
+def store_dtype(dimensions: int, conditioning_dimensions: int) -> np.dtype[Any]:
+    """Both rings, their quantisers and their pairs, for vectors and conditioning vectors of so many dimensions."""
     return np.dtype(
         [
             ("quantiser", quantiser_dtype(dimensions)),
-            ("given_quantiser", quantiser_dtype(given)),
+            ("conditioning_quantiser", quantiser_dtype(conditioning_dimensions)),
             ("ring", ring_dtype(dimensions)),
-            ("given", ring_dtype(given)),
-            ("pairs", "i4", (ROWS, 2)),  # ring: event of the vector, event of what it is given
-            ("pairs_written", "i4", CHUNKS),
-            ("paired", "i8"),
+            ("conditioning", ring_dtype(conditioning_dimensions)),
+            ("pairs", "i4", (ROWS, 2)),  # ring: event of the vector, event of its conditioning vector
+            ("pairs_written", "i4", CHUNKS),  # newest index of each chunk
+            ("paired", "i8"),  # number of pairs so far
         ],
         align=True,
     )
@@ -88,7 +90,7 @@ def store_dtype(dimensions: int, given: int) -> np.dtype[Any]:
 
 @kernel
 def fit_coordinate(quantiser: Record, j: int, values: Floats32) -> None:
-    """Learn the edges of coordinate j from values (n,), which are sorted on the way."""
+    """Learn the edges of coordinate j from values (n,), which are sorted in place."""
     sort(values)
     n = values.size
     for k in range(EDGES):
@@ -99,7 +101,7 @@ def fit_coordinate(quantiser: Record, j: int, values: Floats32) -> None:
 
 @kernel
 def code(edges: Floats32, value: np.float32) -> np.int8:
-    """Code of a value, for ascending edges."""
+    """Code of a value, for ascending edges (EDGES,)."""
     low, high = 0, EDGES
     while low < high:
         middle = (low + high) >> 1
@@ -110,137 +112,137 @@ def code(edges: Floats32, value: np.float32) -> np.int8:
     upper = low
     while upper < EDGES and edges[upper] == value:
         upper += 1
-    level: np.int8 = LEVELS[low + upper]
-    return level
+    value_code: np.int8 = CODE_TABLE[low + upper]
+    return value_code
 
 
 @kernel
-def next_row(ring: Record, call: int) -> int:
-    """Place of the next event in the ring, whose codes the caller writes; `call`: number by which it can be found."""
+def next_row(ring: Record, index: int) -> int:
+    """Add an event with that index to a ring; returns its row, whose codes are still to be written."""
     slot: int = ring["events"] % ROWS
-    ring["calls"][slot] = call
+    ring["indices"][slot] = index
     ring["partners"][slot] = -1
-    ring["written"][slot // CHUNK_ROWS] = call
+    ring["written"][slot // CHUNK_ROWS] = index
     ring["events"] += 1
     return slot
 
 
 @kernel
 def oldest_event(ring: Record) -> int:
-    """Oldest event that the ring still holds."""
+    """Oldest event in a ring."""
     oldest: int = max(ring["events"] - ROWS, 0)
     return oldest
 
 
 @kernel
-def pair(space: Record, event: int, call: int) -> None:
-    """Count the vector of an event as one of a pair, if what it is given is still there. `call`: the newest call."""
-    given = space["given"]
-    partner = np.int64(space["ring"]["partners"][event % ROWS])
-    if oldest_event(given) <= partner < given["events"]:
-        slot = space["paired"] % ROWS
-        space["pairs"][slot, 0] = event
-        space["pairs"][slot, 1] = partner
-        space["pairs_written"][slot // CHUNK_ROWS] = call
-        space["paired"] += 1
+def pair_event(store: Record, event: int, index: int) -> None:
+    """Add a vector and its conditioning vector to the pairs, if the latter is still held. `index`: the newest one."""
+    conditioning = store["conditioning"]
+    partner = np.int64(store["ring"]["partners"][event % ROWS])
+    if oldest_event(conditioning) <= partner < conditioning["events"]:
+        slot = store["paired"] % ROWS
+        store["pairs"][slot, 0] = event
+        store["pairs"][slot, 1] = partner
+        store["pairs_written"][slot // CHUNK_ROWS] = index
+        store["paired"] += 1
 
 
 @kernel
-def pair_newest(space: Record, call: int) -> None:
-    """Count the newest vector as one of a pair, once both quantisers are fitted."""
-    if space["quantiser"]["fitted"] != 0 and space["given_quantiser"]["fitted"] != 0:
-        pair(space, space["ring"]["events"] - 1, call)
+def pair_newest(store: Record, index: int) -> None:
+    """Add the newest vector to the pairs, once both quantisers are fitted. `index`: the newest one."""
+    if store["quantiser"]["fitted"] != 0 and store["conditioning_quantiser"]["fitted"] != 0:
+        pair_event(store, store["ring"]["events"] - 1, index)
 
 
 @kernel
-def pair_all(space: Record, call: int) -> None:
-    """Count the pairs among the vectors that are there, when the second of the two quantisers has been fitted."""
-    for event in range(oldest_event(space["ring"]), space["ring"]["events"]):
-        pair(space, event, call)
+def pair_all(store: Record, index: int) -> None:
+    """Add all vectors of the ring to the pairs, once the second quantiser has been fitted. `index`: the newest one."""
+    for event in range(oldest_event(store["ring"]), store["ring"]["events"]):
+        pair_event(store, event, index)
 
 
 @kernel
-def seen(space: Record, kind: int) -> int:
-    """Events of that kind so far."""
+def seen(store: Record, kind: int) -> int:
+    """Number of events of a kind so far."""
     events: int
     if kind == VECTORS:
-        events = space["ring"]["events"]
-    elif kind == GIVENS:
-        events = space["given"]["events"]
+        events = store["ring"]["events"]
+    elif kind == CONDITIONING:
+        events = store["conditioning"]["events"]
     else:
-        events = space["paired"]
+        events = store["paired"]
     return events
 
 
 @kernel
-def oldest(space: Record, kind: int) -> int:
-    """Oldest event of that kind that is still there."""
+def oldest(store: Record, kind: int) -> int:
+    """Oldest event of a kind that is held."""
     if kind == VECTORS:
-        return oldest_event(space["ring"])
-    if kind == GIVENS:
-        return oldest_event(space["given"])
-    event: int = max(space["paired"] - ROWS, 0)
-    first_vector, first_given = oldest_event(space["ring"]), oldest_event(space["given"])
-    while event < space["paired"] and (
-        space["pairs"][event % ROWS, 0] < first_vector or space["pairs"][event % ROWS, 1] < first_given
+        return oldest_event(store["ring"])
+    if kind == CONDITIONING:
+        return oldest_event(store["conditioning"])
+    event: int = max(store["paired"] - ROWS, 0)
+    first_vector, first_conditioning = oldest_event(store["ring"]), oldest_event(store["conditioning"])
+    while event < store["paired"] and (
+        store["pairs"][event % ROWS, 0] < first_vector or store["pairs"][event % ROWS, 1] < first_conditioning
     ):
         event += 1
     return event
 
 
 @kernel
-def vector_of(space: Record, kind: int, event: int) -> Codes:
-    """Codes of the vector of an event (of what it is given, for GIVENS)."""
-    codes: Codes
+def vector_of(store: Record, kind: int, event: int) -> CodeRow:
+    """Codes of an event; for RESIDUALS those of the vector of the pair."""
+    codes: CodeRow
     if kind == VECTORS:
-        codes = space["ring"]["codes"][event % ROWS]
-    elif kind == GIVENS:
-        codes = space["given"]["codes"][event % ROWS]
+        codes = store["ring"]["codes"][event % ROWS]
+    elif kind == CONDITIONING:
+        codes = store["conditioning"]["codes"][event % ROWS]
     else:
-        codes = space["ring"]["codes"][space["pairs"][event % ROWS, 0] % ROWS]
+        codes = store["ring"]["codes"][store["pairs"][event % ROWS, 0] % ROWS]
     return codes
 
 
 @kernel
-def given_of(space: Record, event: int) -> Codes:
-    """Codes of what the vector of a pair is given."""
-    codes: Codes = space["given"]["codes"][space["pairs"][event % ROWS, 1] % ROWS]
+def conditioning_of(store: Record, event: int) -> CodeRow:
+    """Codes of the conditioning vector of a pair."""
+    codes: CodeRow = store["conditioning"]["codes"][store["pairs"][event % ROWS, 1] % ROWS]
     return codes
 
 
 @kernel
-def call_of(space: Record, kind: int, event: int) -> int:
-    """Number of the call of an event."""
-    call: int
+def index_of(store: Record, kind: int, event: int) -> int:
+    """Index of an event."""
+    index: int
     if kind == VECTORS:
-        call = space["ring"]["calls"][event % ROWS]
-    elif kind == GIVENS:
-        call = space["given"]["calls"][event % ROWS]
+        index = store["ring"]["indices"][event % ROWS]
+    elif kind == CONDITIONING:
+        index = store["conditioning"]["indices"][event % ROWS]
     else:
-        call = space["ring"]["calls"][space["pairs"][event % ROWS, 0] % ROWS]
-    return call
+        index = store["ring"]["indices"][store["pairs"][event % ROWS, 0] % ROWS]
+    return index
 
 
 @kernel
-def first_from(space: Record, kind: int, call: int) -> int:
-    """Oldest event of a call with that number or a later one; the number of events where there is none."""
-    event = seen(space, kind)
-    begin = oldest(space, kind)
-    while event > begin and call_of(space, kind, event - 1) >= call:
+def first_from(store: Record, kind: int, index: int) -> int:
+    """Oldest event with that index or a later one; the number of events where there is none."""
+    event = seen(store, kind)
+    begin = oldest(store, kind)
+    while event > begin and index_of(store, kind, event - 1) >= index:
         event -= 1
     return event
 
 
 @kernel
-def add_up(space: Record, kind: int, first: int, last: int, sums: Sums, given_sums: Sums) -> None:
-    """Sums of the codes of events `first` to `last` - 1; of what they are given too, for RESIDUALS."""
+def sum_codes(store: Record, kind: int, first: int, last: int, sums: Sums, conditioning_sums: Sums) -> None:
+    """Write the sums of the codes of events `first` to `last` - 1; for RESIDUALS also of the conditioning vectors."""
     sums[:] = 0
-    given_sums[:] = 0
+    conditioning_sums[:] = 0
     for event in range(first, last):
-        codes = vector_of(space, kind, event)
+        codes = vector_of(store, kind, event)
         for j in range(sums.size):
             sums[j] += np.int32(codes[j])
         if kind == RESIDUALS:
-            codes = given_of(space, event)
-            for j in range(given_sums.size):
-                given_sums[j] += np.int32(codes[j])
+            codes = conditioning_of(store, event)
+            for j in range(conditioning_sums.size):
+                conditioning_sums[j] += np.int32(codes[j])

@@ -8,9 +8,8 @@ EXTRAS = {
         ("click", "rich", "numpy", "scipy", "numba", "river", "jinja2", "plotly", "genai_prices", "tomli_w"),
         "detectors",
     ),
-    **dict.fromkeys(
-        ("faust", "aiokafka", "aiohttp", "prometheus_client", "pagerduty", "slack_sdk", "standardwebhooks"), "worker"
-    ),
+    **dict.fromkeys(("prometheus_client", "pagerduty", "slack_sdk", "standardwebhooks"), "serve"),
+    **dict.fromkeys(("faust", "aiokafka", "aiohttp"), "worker"),
 }
 
 

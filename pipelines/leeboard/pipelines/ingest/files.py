@@ -1,4 +1,4 @@
-"""Files of one record a line: JSONL, gzipped JSONL (told by content, not by name), standard input."""
+"""Files of one record a line: JSONL, gzipped JSONL (recognised by content, not by name), standard input."""
 
 import hashlib
 import os
@@ -14,13 +14,13 @@ from typing import TypeAlias, cast
 from leeboard.schemas import Reason, Record, Reject
 from leeboard.schemas.wire import MAX_RECORD_BYTES
 
-from .gzipped import MAGIC, GzipError, inflate
+from .gzipped import GZIP_MAGIC, GzipError, inflate
 from .native import decode_line
 
 #: the path that means standard input
 STANDARD_INPUT = "-"
-#: bytes asked of a file at a time. With the line being put together (MAX_RECORD_BYTES, 8 MB) that is all of a file that
-#: is held, and as much again while a whole line is decoded
+#: bytes read from a file at a time. Memory holds them and one line (MAX_RECORD_BYTES, 8 MB), and as much again while a
+#: whole line is decoded
 CHUNK_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 
@@ -32,7 +32,7 @@ class UnreadableFile(ValueError):
 
 
 def total_bytes(paths: Iterable[StrPath]) -> int | None:
-    """Bytes of all files as they lie on disk, or None where one is standard input or a pipe. Raises UnreadableFile."""
+    """Bytes of all files on disk, or None if one is standard input or a pipe. Raises UnreadableFile."""
     total = 0
     for path in paths:
         status = _checked(path)
@@ -53,9 +53,9 @@ def read_records(
 
     Positions are "<file name>:<line number>", lines counted from 1; the name of standard input is "-". `arrival_ms` and
     `allow_controls`: see `decode_line`. `progress` gets the number of bytes of every chunk read, compressed ones of a
-    compressed file. A line longer than MAX_RECORD_BYTES is one Reject and never held. A damaged gzip file gives every
-    whole line before the damage, then one Reject for it.
-    Raises UnreadableFile: at once for any path that is missing, a directory or forbidden; later where reading fails.
+    compressed file. A line longer than MAX_RECORD_BYTES is one Reject and never held in memory. A damaged gzip file
+    yields every whole line before the damage, then one Reject.
+    Raises UnreadableFile: at once for any path that is missing, a directory or forbidden; later if reading fails.
     """
     checked = list(paths)
     for path in checked:
@@ -78,7 +78,7 @@ def _checked(path: StrPath) -> os.stat_result | None:
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableFile(f"{os.fspath(path)}: is a directory")
     if stat.S_ISREG(status.st_mode):
-        # only opening tells whether it is allowed; a pipe is left alone, since its writer would notice
+        # only opening shows whether reading is allowed; a pipe is not opened, since its writer would notice
         with _open(path):
             pass
     return status
@@ -106,11 +106,11 @@ def _pieces(path: StrPath, progress: Callable[[int], None] | None) -> Iterator[b
     """Yield the bytes of a file, decompressed. Raises GzipError after the last that can be read, UnreadableFile."""
     chunks = _chunks(path, progress)
     head = b""
-    # a pipe may give one byte at a time
-    while len(head) < len(MAGIC) and (chunk := next(chunks, b"")):
+    # a pipe may deliver one byte at a time
+    while len(head) < len(GZIP_MAGIC) and (chunk := next(chunks, b"")):
         head += chunk
     whole = chain((head,), chunks)
-    return inflate(whole) if head.startswith(MAGIC) else whole
+    return inflate(whole) if head.startswith(GZIP_MAGIC) else whole
 
 
 def _chunks(path: StrPath, progress: Callable[[int], None] | None) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ def _read(stream: BufferedReader, path: StrPath) -> bytes:
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator["_Line"]:
-    """Every line, also the last one that no newline ends; the line that damage cut carries the damage."""
+    """Every line, also a last one without newline; the line that ends at damage carries it."""
     line = _Line(1)
     try:
         for piece in pieces:
@@ -154,7 +154,7 @@ def _lines(pieces: Iterator[bytes]) -> Iterator["_Line"]:
 
 
 class _Line:
-    """A line as it is put together: its bytes, or beyond MAX_RECORD_BYTES only their number and hash."""
+    """A line while it is read: its bytes, or beyond MAX_RECORD_BYTES only their number and hash."""
 
     __slots__ = ("_digest", "_held", "damage", "number", "size")
 
@@ -177,7 +177,7 @@ class _Line:
         self._digest.update(piece)
 
     def data(self) -> bytes:
-        """Give the bytes of a line that is held, without byte order mark; nothing of a blank line."""
+        """The bytes of a line that is held, without byte order mark; none for a blank line."""
         data = bytes(self._held)
         if self.number == 1:
             data = data.removeprefix(_BOM)

@@ -1,4 +1,4 @@
-"""Gzip read for logs: bounded output, and what stands before the damage of a damaged file.
+"""Reads gzip for logs: bounded output, and everything before the damage of a damaged file.
 
 The standard library's `gzip` drops what it had decompressed when it meets the damage, up to a buffer of whole lines.
 """
@@ -6,8 +6,8 @@ The standard library's `gzip` drops what it had decompressed when it meets the d
 import zlib
 from collections.abc import Iterable, Iterator
 
-MAGIC = b"\x1f\x8b"
-#: most bytes in one piece of output: one input byte can stand for 1,032, so output is taken in steps
+GZIP_MAGIC = b"\x1f\x8b"
+#: most bytes in one piece of output: one input byte can become 1,032, so output comes in steps
 PIECE_BYTES = 1 << 16
 #: zlib's largest window, with the header and checksum of gzip
 _GZIP = 31
@@ -49,8 +49,8 @@ def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _up_to_damage(inflater: "zlib._Decompress", data: bytes) -> bytes:
     """Read `data` up to its damage: less than a piece, since a whole piece raised nothing.
 
-    One byte in and one byte out at a time, since zlib gives nothing in the call that meets the damage: lost is at most
-    one byte, where its code and the damage share a byte of input.
+    One byte in and one byte out at a time, since zlib returns nothing from the call that meets the damage. At most one
+    byte is lost: when its code and the damage share a byte of input.
     """
     output = bytearray()
     try:

@@ -1,1 +1,1 @@
-"""Kafka: workers that lose nothing and apply nothing twice, and what operators need beside them."""
+"""The Kafka runtime: connections and settings; rooms for workers and for operators."""

@@ -3,8 +3,15 @@
 import ssl
 from typing import Any
 
-from .operate.diagnose import why_unreachable
+from .diagnose import why_unreachable
 from .settings import KafkaSettings, SecuritySettings
+
+#: largest request: a slice of state (4 MB) goes in several; our topics take records of 1 MB
+MAX_REQUEST_BYTES = 1 << 20
+#: a client that does not close is abandoned after so long
+CLIENT_CLOSE_S = 5.0
+#: how long a single record may take to be acknowledged when an operator sends it
+OPERATOR_SEND_S = 30.0
 
 
 class ClientError(Exception):
@@ -12,7 +19,7 @@ class ClientError(Exception):
 
 
 def tls_context(security: SecuritySettings) -> ssl.SSLContext | None:
-    """The TLS context, None without TLS. Raises ClientError."""
+    """The TLS context, or None without TLS. Raises ClientError."""
     if not security.tls:
         return None
     try:
@@ -25,7 +32,7 @@ def tls_context(security: SecuritySettings) -> ssl.SSLContext | None:
 
 
 def password(security: SecuritySettings) -> str:
-    """The password of the login. Raises ClientError where there is none."""
+    """The password of the login. Raises ClientError if there is none."""
     try:
         secret = security.secret()
     except (OSError, UnicodeDecodeError) as error:
@@ -81,7 +88,7 @@ def faust_credentials(settings: KafkaSettings) -> Any:
 
 
 def explain(error: Exception, settings: KafkaSettings) -> str:
-    """What to do about an error of a client that could not begin its work. Not from a running event loop."""
+    """What to do about an error of a client that could not start. Must not be called from a running event loop."""
     from kafka.errors import (
         AuthorizationError,
         BrokerResponseError,

@@ -1,14 +1,14 @@
 """Which topics each stage reads and writes, and what it must be allowed to do with them."""
 
-from .settings import Stage, TopicSettings
+from leeboard.pipelines.topics import StageName, TopicSettings
 
 
-def topics_of(stage: Stage, topics: TopicSettings) -> list[str]:
+def topics_of(stage: StageName, topics: TopicSettings) -> list[str]:
     """The topics that a stage consumes."""
     return {"normalise": [*topics.raw, topics.control], "watch": [topics.calls], "gate": [topics.alerts]}[stage]
 
 
-def rights_of(stage: Stage, topics: TopicSettings) -> dict[str, list[str]]:
+def rights_of(stage: StageName, topics: TopicSettings) -> dict[str, list[str]]:
     """Topic -> operations that a stage needs."""
     read, write, both = ["READ"], ["WRITE"], ["READ", "WRITE"]
     if stage == "normalise":
@@ -17,5 +17,5 @@ def rights_of(stage: Stage, topics: TopicSettings) -> dict[str, list[str]]:
         written = [topics.alerts, topics.alert_state, topics.summaries, topics.dead_letters]
         return {topics.calls: read, topics.state: both, **dict.fromkeys(written, write)}
     written = [topics.pages, topics.alert_state, topics.dead_letters]
-    known = dict.fromkeys([topics.alerts, topics.summaries], read)
-    return {**known, topics.gate_state: both, **dict.fromkeys(written, write)}
+    read_only = dict.fromkeys([topics.alerts, topics.summaries], read)
+    return {**read_only, topics.gate_state: both, **dict.fromkeys(written, write)}

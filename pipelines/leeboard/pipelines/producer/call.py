@@ -1,4 +1,4 @@
-"""One call to a model while it is made: timed, filled in, and emitted when it ends, however it ends."""
+"""One call to a model while it is made: timed, filled in, and emitted at its end, also after an exception."""
 
 import inspect
 import logging
@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from leeboard.schemas import ModelCall
 
-LOG = logging.getLogger("leeboard.producer")
+log = logging.getLogger("leeboard.producer")
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
-#: gets the call and what the function returned; of a stream every item
+#: gets the call and what the function returned; for a stream every item
 Fill = Callable[["Call", Any], None]
 
 _FIELDS = frozenset(ModelCall.__struct_fields__)
-#: names that are no fields, said once each; they come from the application's code, of which there is a bounded amount
-_odd_names: set[str] = set()
+#: names that are no fields, logged once each; they stand in the application's code, so their number is bounded
+_unknown_names: set[str] = set()
 
 
-class Taker(Protocol):
-    """What takes calls."""
+class CallReceiver(Protocol):
+    """What a finished call is emitted to."""
 
     def emit(self, call: ModelCall) -> bool:
-        """Take a call; False: it was dropped."""
+        """Queue a call. False: it was dropped."""
 
     def refuse(self, reason: str) -> bool:
-        """Count what did not become a call; False."""
+        """Count what did not become a call. Returns False."""
 
 
 class Call:
-    """A call in the making: a context manager whose attributes are the fields of `ModelCall`.
+    """A call while it is made: a context manager whose attributes are the fields of `ModelCall`.
 
-    At the end of the block `id`, `time`, `latency_ms` (from the beginning of the block) and, after an exception,
-    `error_type` are filled in where they were not set. The exception goes on unchanged. An attribute that is no field
-    is left out, and said once in the log.
+    The end of the block sets `id`, `time`, `latency_ms` (from the beginning of the block) and, after an exception,
+    `error_type`, unless they were set before. The exception goes on unchanged. An attribute that is no field is left
+    out, and logged once.
     """
 
     id: str
@@ -79,15 +79,15 @@ class Call:
     input_vector: list[float] | None
     output_vector: list[float] | None
 
-    def __init__(self, taker: Taker, fields: dict[str, Any]) -> None:
+    def __init__(self, receiver: CallReceiver, fields: dict[str, Any]) -> None:
         self.__dict__.update(fields)
-        self._taker = taker
+        self._receiver = receiver
         self._started = time.perf_counter()
 
     if not TYPE_CHECKING:  # would hide wrong names from type checkers
 
         def __getattr__(self, name: str) -> Any:
-            """Give None for a field that is not set."""
+            """Return None for a field that is not set."""
             if name in _FIELDS:
                 return None
             raise AttributeError(name)
@@ -105,12 +105,12 @@ class Call:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # a reader that has had enough of a stream closes it: no error of the call
+            # a reader that needs no more of a stream closes it: not an error of the call
             if kind is not None and not issubclass(kind, GeneratorExit):
                 self.__dict__.setdefault("error_type", kind.__name__)
             self._emit()
-        except Exception:  # no `app`, or whatever else the application did to the fields
-            self._taker.refuse("missing_field")
+        except Exception:  # no `app`, or fields that cannot be a call
+            self._receiver.refuse("missing_field")
 
     def _emit(self) -> None:
         self.__dict__.setdefault("latency_ms", self._elapsed_ms())
@@ -120,25 +120,25 @@ class Call:
         for name, value in self.__dict__.items():
             if name in _FIELDS:
                 fields[name] = value
-            elif not name.startswith("_") and name not in _odd_names:
-                _odd_names.add(name)
-                LOG.warning("a call has no field %s; it was left out", name)
-        self._taker.emit(ModelCall(**fields))
+            elif not name.startswith("_") and name not in _unknown_names:
+                _unknown_names.add(name)
+                log.warning("a call has no field %s; it was left out", name)
+        self._receiver.emit(ModelCall(**fields))
 
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1000
 
     def _fill(self, fill: Fill | None, value: Any) -> None:
-        """Let the application's function fill in fields; what it raises is said in the log."""
+        """Let the application's function fill in fields; what it raises is logged."""
         if fill is not None:
             try:
                 fill(self, value)
             except Exception:
-                LOG.warning("the function `fill` failed on what %s returned", type(value).__name__, exc_info=True)
+                log.warning("the function `fill` failed on what %s returned", type(value).__name__, exc_info=True)
 
 
 def observed(function: AnyFunction, start: Callable[[], Call], fill: Fill | None) -> AnyFunction:
-    """The function, each of whose calls (of a generator: each run) is one `Call`; results and exceptions as they were.
+    """Wrap a function so that each run is one `Call`; results and exceptions stay as they are.
 
     `start` makes the call.
     """
@@ -167,7 +167,7 @@ def observed(function: AnyFunction, start: Callable[[], Call], fill: Fill | None
 
 
 class _Items(Generator[Any, Any, Any]):
-    """A generator of the application, watched: everything goes through, items are seen."""
+    """A generator of the application: everything passes through, and `saw` gets every item."""
 
     def __init__(self, inner: Generator[Any, Any, Any], saw: Callable[[Any], None]) -> None:
         self._inner = inner

@@ -1,6 +1,6 @@
-"""kafka-python's producer, as an application can bear it: quiet, and closed by nobody but us."""
+"""kafka-python's producer, made fit for an application: it does not log much, and only we close it."""
 
-# looking up a host imports it: a process that forks in that moment has a child in which the import never ends
+# a host look-up imports it; in a child that was forked at that moment the import never ends
 import encodings.idna  # noqa: F401
 import logging
 import socket
@@ -20,14 +20,14 @@ from leeboard.schemas.wire import MAX_RECORD_BYTES
 from ..kafka.clients import python_client
 from ..kafka.settings import KafkaSettings
 
-NAME = "leeboard-producer"
-#: a forced close fails what is on the way at once
-FORCED_S = 1.0
-#: errors that are a call's own; other calls pass
-ITS_OWN = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
-#: how long a broker may take to answer when knocked at
-KNOCK_S = 2.0
-ARGUMENTS: dict[str, Any] = {
+CLIENT_NAME = "leeboard-producer"
+#: a forced close fails what is in flight at once
+FORCED_CLOSE_S = 1.0
+#: errors of a single call; other calls can be delivered
+CALL_ERRORS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+#: how long a broker may take to accept a connection
+CONNECT_TIMEOUT_S = 2.0
+CLIENT_ARGUMENTS: dict[str, Any] = {
     "acks": "all",
     "enable_idempotence": True,
     # texts shrink to a fifth; costs less CPU than the checksum of what it saves (kafka-python's is in Python unless the
@@ -37,34 +37,34 @@ ARGUMENTS: dict[str, Any] = {
     "batch_size": 1 << 16,
     # a call of the largest size with its key and overhead
     "max_request_size": MAX_RECORD_BYTES + (1 << 16),
-    # a send without metadata gives the thread back after so long
+    # a send without metadata fails after so long
     "max_block_ms": 2000,
     "request_timeout_ms": 10_000,
-    # must exceed linger + request timeout. What waits is bounded by number and bytes, not by time: calls of an outage
-    # are worth as much after it. A day, since later than 7 days nobody takes them
+    # must exceed linger + request timeout. The queue is bounded by number and bytes, not by time: after an outage its
+    # calls are as useful as before. A day, since *watch* leaves out calls that are seven days late
     "delivery_timeout_ms": 24 * 3600 * 1000,
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
-    # for a broker that has accepted a connection (`knock`)
+    # for a broker that has accepted a connection (`check_reachable`)
     "bootstrap_timeout_ms": 5000,
 }
 
 
-class Client(KafkaProducer):  # type: ignore[misc] # kafka-python has no types
+class ProducerClient(KafkaProducer):  # type: ignore[misc] # kafka-python has no types
     """A producer that only `shut` closes.
 
-    kafka-python closes its producers at exit, before whoever fills them has flushed, and when they are collected, in a
-    forked child too, where it waits for a thread that is not there.
+    kafka-python closes its producers at exit, before our thread has flushed them. It also closes them when they are
+    garbage-collected, even in a forked child, where it waits for a thread that does not exist.
     """
 
-    def __init__(self, settings: KafkaSettings, name: str = NAME) -> None:
-        """Connect as `name`, which begins with NAME.
+    def __init__(self, settings: KafkaSettings, name: str = CLIENT_NAME) -> None:
+        """Connect as `name`, which begins with CLIENT_NAME.
 
-        Raises ClientError for settings, OSError where nothing listens or answers, KafkaError.
+        Raises ClientError for wrong settings, OSError if nothing listens or answers, KafkaError.
         """
-        arguments = {**python_client(settings), **ARGUMENTS, "client_id": name}
-        knock(settings)
-        listen()
+        arguments = {**python_client(settings), **CLIENT_ARGUMENTS, "client_id": name}
+        check_reachable(settings)
+        filter_library_loggers()
         made: list[KafkaNetClient] = []
 
         def make(**arguments: Any) -> KafkaNetClient:
@@ -81,19 +81,19 @@ class Client(KafkaProducer):  # type: ignore[misc] # kafka-python has no types
             raise
 
     def close(self, timeout: float | None = None, null_logger: bool = False) -> None:
-        """Nothing."""
+        """Do nothing: see `shut`."""
 
     def shut(self, timeout_s: float) -> None:
-        """Close; what is not delivered by then fails."""
+        """Close; what is not delivered after `timeout_s` fails."""
         try:
             super().close(timeout_s)
-        except KafkaError:  # something is on the way: its close ended there
+        except KafkaError:  # something is in flight, and its close stopped there
             self._sender.force_close()
-            self._sender.join(FORCED_S)
+            self._sender.join(FORCED_CLOSE_S)
 
 
 def _unanswered(settings: KafkaSettings) -> str:
-    """Say what may be wrong; a broker that refuses a login may close the connection without a word."""
+    """What to check when no broker answers; one that refuses a login may close the connection without an error."""
     security = settings.security
     user = f", user {security.username}" if security.sasl else ""
     checks = "protocol" + (", certificates" if security.tls else "") + (", user and password" if user else "")
@@ -101,16 +101,16 @@ def _unanswered(settings: KafkaSettings) -> str:
     return f"{servers} does not answer as {security.protocol}{user}: check {checks}"
 
 
-def knock(settings: KafkaSettings) -> None:
-    """Raise OSError where no broker accepts a connection.
+def check_reachable(settings: KafkaSettings) -> None:
+    """Raise OSError if no broker accepts a connection.
 
-    A client that is made without a broker waits for one until its time is up, and cannot be told that it is closed.
+    A client that is made without a broker waits until its timeout, and cannot be closed meanwhile.
     """
     failed: OSError | None = None
     for server in settings.bootstrap_servers:
         host, _, port = server.rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S):
                 return
         except ValueError:
             raise OSError(f"{server}: not host:port") from None
@@ -119,38 +119,38 @@ def knock(settings: KafkaSettings) -> None:
     raise failed or OSError("no bootstrap servers")
 
 
-#: loggers that say why; others only say that something failed
-CAUSES = ("kafka.net.connection", "kafka.cluster")
+#: loggers whose errors give a cause; others only report that something failed
+CAUSE_LOGGERS = ("kafka.net.connection", "kafka.cluster")
 
 
-class Ear(logging.Filter):
-    """Keeps what kafka-python says on our threads out of the application's log, and remembers the first complaint.
+class LibraryLogFilter(logging.Filter):
+    """Keeps kafka-python's lines from our threads out of the application's log, and remembers the first error.
 
-    While a broker is down that is several lines a second. With "leeboard.producer" at level DEBUG they pass.
+    While a broker is down these are several lines a second. With "leeboard.producer" at level DEBUG they pass.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        #: name of a client, which its threads have -> what went wrong first since it was cleared
-        self.heard: dict[str, str] = {}
+        #: name of a client, which is in the names of its threads -> the first error since it was cleared
+        self.first_errors: dict[str, str] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Is the record somebody else's?"""
+        """Is the record from a thread of somebody else?"""
         thread = record.threadName or ""
-        if not thread.startswith(NAME):
+        if not thread.startswith(CLIENT_NAME):
             return True
-        if record.levelno >= logging.ERROR and record.name in CAUSES:
+        if record.levelno >= logging.ERROR and record.name in CAUSE_LOGGERS:
             name, words = thread.removesuffix("-network-thread"), record.getMessage()
-            if name not in self.heard or "Authentication" in words:  # which a broker does not always say at once
-                self.heard[name] = words
+            if name not in self.first_errors or "Authentication" in words:  # the cause, but not always the first error
+                self.first_errors[name] = words
         return logging.getLogger("leeboard.producer").isEnabledFor(logging.DEBUG)
 
 
-EAR = Ear()
+LIBRARY_LOG = LibraryLogFilter()
 
 
-def listen() -> None:
-    """Put the ear to every logger of kafka-python (a filter of a parent does not see what children say)."""
+def filter_library_loggers() -> None:
+    """Add the filter to every logger of kafka-python (a parent's filter does not see the lines of its children)."""
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("kafka."):
-            logging.getLogger(name).addFilter(EAR)  # again: no effect
+            logging.getLogger(name).addFilter(LIBRARY_LOG)  # no effect if it is there

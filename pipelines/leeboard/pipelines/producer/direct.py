@@ -1,4 +1,4 @@
-"""Calls to a function of a test in place of a broker."""
+"""Calls to a function instead of a broker, for tests of an application."""
 
 import threading
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from leeboard.schemas import ModelCall, Refused, decode
 from .delivery import Stats, encoded
 
 
-class Direct:
-    """What `Delivery` is, without queue and thread. A call is decoded as the workers do it, so wrong types show."""
+class DirectDelivery:
+    """`Delivery` without queue and thread. A call is encoded and decoded as by the workers, so wrong types show."""
 
     def __init__(self, sink: Callable[[ModelCall], object]) -> None:
         self._sink = sink
@@ -19,18 +19,18 @@ class Direct:
         self._closed = False
 
     def put(self, call: ModelCall, size: int) -> bool:  # noqa: ARG002
-        """Give a call to the function. False: it was dropped."""
+        """Pass a call to the function. False: it was dropped."""
         if self._closed:
             return self.refuse("closed")
         try:
-            taken = decode(encoded(call)[1])
+            decoded = decode(encoded(call)[1])
         except Refused as refused:
             return self.refuse(refused.reason)
-        assert isinstance(taken, ModelCall)
+        assert isinstance(decoded, ModelCall)
         with self._lock:
             self._emitted += 1
             try:
-                self._sink(taken)
+                self._sink(decoded)
             except Exception:
                 self._failed += 1
             else:
@@ -45,11 +45,11 @@ class Direct:
         return False
 
     def flush(self, timeout_s: float) -> bool:  # noqa: ARG002
-        """Nothing waits."""
+        """True: nothing waits."""
         return True
 
     def close(self, timeout_s: float) -> bool:  # noqa: ARG002
-        """Take no more calls."""
+        """Accept no more calls."""
         self._closed = True
         return True
 

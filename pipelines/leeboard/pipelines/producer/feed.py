@@ -1,4 +1,4 @@
-"""Records to a topic as fast as the broker takes them: waits where an application's producer drops."""
+"""Sends records to a topic as fast as the broker accepts them: waits when an application's producer would drop."""
 
 import time
 from collections.abc import Callable
@@ -8,44 +8,44 @@ from leeboard.schemas import ModelCall, Record
 
 from ..kafka.clients import ClientError
 from ..kafka.settings import KafkaSettings
-from .client import Client
-from .delivery import BARE_BYTES, Delivery, Stats, size_of
-from .producer import MOST_BYTES, MOST_CALLS
+from .client import ProducerClient
+from .delivery import CALL_OVERHEAD_BYTES, Delivery, Stats, size_of
+from .producer import MAX_QUEUED_BYTES, MAX_QUEUED_CALLS
 
-#: nothing was acknowledged for so long: given up. A broker that is started again needs 5 to 15 s
-PATIENCE_S = 60.0
-#: how often room in the queue is looked for
-LOOK_S = 0.005
+#: it fails after so long without an acknowledgement. A broker that restarts needs 5 to 15 s
+FEED_PATIENCE_S = 60.0
+#: how often it checks for room in the queue
+FEED_POLL_S = 0.005
 
 
 class FeedError(Exception):
     """Records cannot be sent; the message says what to do."""
 
 
-class Feed:
+class RecordFeed:
     """Sends records to one topic, keyed by scope, each once (idempotent), in order for each key.
 
-    A broker may go away for up to PATIENCE_S. Raises FeedError where there is none, or no such topic.
+    A broker may go away for up to FEED_PATIENCE_S. Raises FeedError if there is none, or no such topic.
     """
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         _check(settings, topic)
-        self._delivery = Delivery(settings, topic, MOST_CALLS, MOST_BYTES)
+        self._delivery = Delivery(settings, topic, MAX_QUEUED_CALLS, MAX_QUEUED_BYTES)
 
     def send(self, record: Record) -> None:
-        """Send a record, once there is room for it. Raises FeedError where nothing moves any more."""
-        size = size_of(record) if isinstance(record, ModelCall) else BARE_BYTES
+        """Send a record, once there is room for it. Raises FeedError if the broker acknowledges nothing any more."""
+        size = size_of(record) if isinstance(record, ModelCall) else CALL_OVERHEAD_BYTES
         self._wait(lambda: self._delivery.refusal(size) is None)
         self._delivery.put(record, size)
 
     def finish(self) -> Stats:
-        """Wait until all is delivered. Raises FeedError where nothing moves any more."""
+        """Wait until all is delivered. Raises FeedError if the broker acknowledges nothing any more."""
         self._wait(lambda: self._delivery.flush(0.2))
-        self._delivery.close(PATIENCE_S)
+        self._delivery.close(FEED_PATIENCE_S)
         return self._delivery.stats()
 
     def stop(self) -> None:
-        """End without waiting; what is on the way is lost."""
+        """End without waiting; what is in flight is lost."""
         self._delivery.close(0)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
@@ -54,16 +54,16 @@ class Feed:
             stats = self._delivery.stats()
             if stats.delivered != delivered:
                 delivered, since = stats.delivered, time.monotonic()
-            if time.monotonic() - since > PATIENCE_S:
+            if time.monotonic() - since > FEED_PATIENCE_S:
                 self.stop()
-                raise FeedError(f"nothing was acknowledged for {PATIENCE_S:g} s: {stats.trouble}")
-            time.sleep(LOOK_S)
+                raise FeedError(f"nothing was acknowledged for {FEED_PATIENCE_S:g} s: {stats.trouble}")
+            time.sleep(FEED_POLL_S)
 
 
 def _check(settings: KafkaSettings, topic: str) -> None:
-    """Raise FeedError where the broker, the login or the topic is not what it should be."""
+    """Raise FeedError if the broker, the login or the topic cannot be used."""
     try:
-        client = Client(settings)
+        client = ProducerClient(settings)
     except ClientError as error:
         raise FeedError(str(error)) from None
     except (OSError, KafkaError) as error:

@@ -1,16 +1,16 @@
-"""Keys and headers of records: CloudEvents in binary mode, and where a record comes from."""
+"""Keys and headers of records: CloudEvents in binary mode, and the position of the record that caused an alert."""
 
 from datetime import UTC, datetime
 
 from leeboard.schemas import Alert, Page
 
-from .fold import POSITION, Headers
+from .fold import POSITION_HEADER, RecordHeaders
 
-JSON = b"application/json"
+JSON_TYPE = b"application/json"
 
 
 def cloud_event(kind: str, id_: str, time_ms: int, source: str) -> list[tuple[str, bytes]]:
-    """Headers of CloudEvents 1.0, Kafka protocol binding, binary mode."""
+    """Headers of CloudEvents 1.0 in the binary mode of its Kafka protocol binding."""
     time = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return [
         ("ce_specversion", b"1.0"),
@@ -18,23 +18,23 @@ def cloud_event(kind: str, id_: str, time_ms: int, source: str) -> list[tuple[st
         ("ce_type", f"leeboard.{kind}".encode()),
         ("ce_source", f"/leeboard/{source}".encode()),
         ("ce_time", time.encode()),
-        ("content-type", JSON),
+        ("content-type", JSON_TYPE),
     ]
 
 
-def alert_headers(alert: Alert, partition: int, offset: int) -> Headers:
+def alert_headers(alert: Alert, partition: int, offset: int) -> RecordHeaders:
     """Headers of an alert that a record of `calls` caused."""
     event = cloud_event("alert", alert.id, alert.time, alert.scope.strip("/"))
-    return [*event, (POSITION, f"{partition}/{offset}".encode())]
+    return [*event, (POSITION_HEADER, f"{partition}/{offset}".encode())]
 
 
-def page_headers(page: Page) -> Headers:
+def page_headers(page: Page) -> RecordHeaders:
     """Headers of a page."""
     return cloud_event("page", f"{page.page_key}-{page.status}-{page.alert.id}", page.time, "gate")
 
 
 def scope_of_key(key: bytes | None) -> str:
-    """The scope that a record's key names; empty where it is no text."""
+    """The scope that a record's key names; empty if the key is not UTF-8."""
     try:
         return (key or b"").decode()
     except UnicodeDecodeError:

@@ -1,28 +1,29 @@
-"""What a stage with state is made of: a pure fold over the records of one partition, and the records that it writes.
+"""What a stage with state is made of: a fold over the records of one partition, and the records that it writes.
 
-A fold knows no broker and no clock. Its owner (`ownership.Stage`) gives it records, and writes what `publish` and
-`state` return in one transaction. All of it can be made again from the log and the records of its state.
+A fold is a pure function over the records of one partition. It knows no broker and no clock. Its owner
+(`ownership.PartitionOwner`) gives it records, and writes what `publish` and `state` return in one transaction. The
+state of a fold can be rebuilt from the log and from the state records that it wrote.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-Headers: TypeAlias = Sequence[tuple[str, bytes]]
+RecordHeaders: TypeAlias = Sequence[tuple[str, bytes]]
 #: header of records on `calls`: where the call came from, "<topic id>/<partition>/<offset>/<index in the record>"
-SOURCE = "leeboard-source"
+SOURCE_HEADER = "leeboard-source"
 #: header of records on `alerts`: partition and offset of the record of `calls` that caused it
-POSITION = "leeboard-position"
-#: beyond every offset
-NEVER = 2**62
+POSITION_HEADER = "leeboard-position"
+#: larger than every offset
+BEYOND_ALL_OFFSETS = 2**62
 
 
-class Incoming(Protocol):
-    """A record as Kafka clients give it."""
+class IncomingRecord(Protocol):
+    """A record of a log, with the attributes that Kafka clients give it."""
 
     @property
     def offset(self) -> int:
-        """Its place in the partition."""
+        """Its offset in the partition."""
 
     @property
     def key(self) -> bytes | None:
@@ -33,7 +34,7 @@ class Incoming(Protocol):
         """The bytes of its value."""
 
     @property
-    def headers(self) -> Headers:
+    def headers(self) -> RecordHeaders:
         """Its headers."""
 
     @property
@@ -42,14 +43,14 @@ class Incoming(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """A record to be written. Without a partition, Kafka's default partitioner takes the key."""
+class OutgoingRecord:
+    """A record to be written. Without a partition, the backend's default partitioner chooses one by the key."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     partition: int | None = None
-    headers: Headers = ()
+    headers: RecordHeaders = ()
 
 
 class EngineFailed(Exception):
@@ -61,13 +62,13 @@ class EngineFailed(Exception):
 
 
 class UnreadableState(Exception):
-    """What the state topic holds cannot be taken over by this engine and configuration."""
+    """What the state topic holds cannot be restored by this engine with this configuration."""
 
 
 class Fold(Protocol):
     """The state of one partition, and what its records do to it."""
 
-    #: offset of the next record to take; None: nothing was ever taken
+    #: offset of the next record to apply; None: the partition was neither restored nor begun
     next: int | None
     #: outputs of all records before this offset are published
     done: int
@@ -75,31 +76,31 @@ class Fold(Protocol):
     urgent: bool
 
     def restore(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Take over what `publish` and `state` have written, newest last. Raises UnreadableState."""
+        """Load what `publish` and `state` have written, oldest first. Raises UnreadableState."""
 
     def begin(self, first: int, done: int) -> None:
-        """Begin a partition that has no state: at `first`, with the outputs of what stands before `done` left out."""
+        """Begin a partition without state at `first`; outputs of records before `done` are left out."""
 
     def skip(self, first: int) -> None:
-        """Go on at `first`: the log begins there, what stood before it is gone."""
+        """Continue at `first`: the log begins there, earlier records are gone."""
 
-    def be_careful(self, until: int, set_aside: Iterable[int]) -> None:
-        """Take records before `until` one by one, and set those at `set_aside` aside."""
+    def single_step(self, until: int, dead_letter: Iterable[int]) -> None:
+        """Apply records before `until` one by one, and send those at the offsets `dead_letter` to the dead letters."""
 
-    def reach(self, records: Sequence[Incoming]) -> int:
-        """How many of these records, from the first on, may follow what was taken; before the next ones some miss."""
+    def contiguous_prefix(self, records: Sequence[IncomingRecord]) -> int:
+        """How many of these records, from the first on, follow what was applied without a gap."""
 
-    def take(self, records: Sequence[Incoming]) -> None:
-        """Apply records in order; those taken before are left out. Raises EngineFailed."""
+    def apply(self, records: Sequence[IncomingRecord]) -> None:
+        """Apply records in order; those that were applied before are left out. Raises EngineFailed."""
 
-    def publish(self) -> list[Send]:
-        """Everything that was not published yet, with the marker that says so; empty if there is nothing new."""
+    def publish(self) -> list[OutgoingRecord]:
+        """Everything not published yet, with the marker that says so; empty if there is nothing new."""
 
     def oldest_change(self) -> int:
-        """Offset of the oldest change whose state is not written; beyond every offset where there is none."""
+        """Offset of the oldest change whose state is not written; BEYOND_ALL_OFFSETS if there is none."""
 
-    def state(self, before: int, limit_bytes: int) -> list[Send]:
-        """State that changed at offsets below `before` first, about so many bytes of it, with its marker.
+    def state(self, before: int, limit_bytes: int) -> list[OutgoingRecord]:
+        """State that changed at offsets below `before`, oldest change first, about `limit_bytes`, with its marker.
 
-        Only right after `publish`, in the same transaction: state must never run ahead of what is published.
+        To be called only right after `publish`, for the same transaction: state must never be ahead of the outputs.
         """

@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/metrics` of a worker, on the loopback address unless it is told otherwise."""
+"""`/livez`, `/readyz` and `/metrics` of a worker, on the loopback address by default."""
 
 import time
 from collections.abc import Callable
@@ -7,33 +7,33 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 #: a worker whose timer has not run for so long is stuck
-STUCK_S = 60.0
+TIMER_STUCK_S = 60.0
 
 
 class PortTaken(Exception):
     """The port for health and metrics is in use."""
 
 
-class Health:
+class HealthServer:
     """Serves what orchestrators and Prometheus ask for.
 
-    `why_not_ready`: None, or what is missing; `alive` is to be called by the worker's timer.
+    `why_not_ready`: None, or what is missing. The worker's timer calls `note_timer`.
     """
 
     def __init__(self, registry: CollectorRegistry, why_not_ready: Callable[[], str | None]) -> None:
         self._registry = registry
         self._why_not_ready = why_not_ready
-        self._alive_s = time.monotonic()
+        self._timer_ran_s = time.monotonic()
         self._runner: web.AppRunner | None = None
 
-    def alive(self) -> None:
+    def note_timer(self) -> None:
         """The worker's timer has run."""
-        self._alive_s = time.monotonic()
+        self._timer_ran_s = time.monotonic()
 
     @property
     def age_s(self) -> float:
-        """How long ago that was."""
-        return time.monotonic() - self._alive_s
+        """Seconds since the timer ran."""
+        return time.monotonic() - self._timer_ran_s
 
     async def start(self, host: str, port: int) -> None:
         """Begin to serve. Raises PortTaken."""
@@ -59,7 +59,7 @@ class Health:
             await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        if self.age_s > STUCK_S:
+        if self.age_s > TIMER_STUCK_S:
             return web.Response(status=503, text=f"the timer has not run for {self.age_s:.0f} s\n")
         return web.Response(text="ok\n")
 

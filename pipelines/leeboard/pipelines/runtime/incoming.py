@@ -1,17 +1,17 @@
-"""Records of `calls`: what each holds, and whether it was there before. Live and in a backtest the same."""
+"""Records of `calls`: what each holds, and whether it is a repeat. The same code runs live and in a backtest."""
 
 from collections.abc import Mapping
 
 from leeboard.pipelines.watch.engine import Record
 from leeboard.schemas import ModelCall, Refused, decode, decode_observation
 
-from .fold import SOURCE, Incoming
+from .fold import SOURCE_HEADER, IncomingRecord
 
-#: sources (partitions of raw topics) whose marks are kept; the one that was quiet longest is forgotten
+#: sources (partitions of raw topics) whose watermarks are kept; the one without records for longest is dropped first
 MAX_SOURCES = 10_000
 
 
-def measured(record: Incoming) -> Record:
+def decode_measured(record: IncomingRecord) -> Record:
     """An observation or a control record. Raises Refused.
 
     Observations are MessagePack, whose first byte is never that of a JSON object.
@@ -28,31 +28,31 @@ def measured(record: Incoming) -> Record:
     return observation
 
 
-class Marks:
+class Watermarks:
     """High-water marks of the sources of one partition of `calls`: source -> offset and index of its newest record."""
 
-    def __init__(self, marks: Mapping[str, tuple[int, int]] | None = None) -> None:
-        self._marks = dict(marks or {})
+    def __init__(self, newest: Mapping[str, tuple[int, int]] | None = None) -> None:
+        self._newest = dict(newest or {})
 
     def copy(self) -> dict[str, tuple[int, int]]:
-        """The marks as they are now."""
-        return dict(self._marks)
+        """The watermarks as they are now."""
+        return dict(self._newest)
 
-    def repeats(self, record: Incoming) -> bool:
-        """Was this record of its source taken before? If not, it counts as taken now."""
+    def repeats(self, record: IncomingRecord) -> bool:
+        """Is this record at or below the watermark of its source? If not, the watermark moves up to it."""
         for name, value in record.headers:
-            if name == SOURCE:
+            if name == SOURCE_HEADER:
                 return self._repeats(value)
         return False
 
     def _repeats(self, header: bytes) -> bool:
         try:
             source, offset, index = header.decode().rsplit("/", 2)
-            mark = (int(offset), int(index))
+            position = (int(offset), int(index))
         except (ValueError, UnicodeDecodeError):
             return False
-        known = self._marks.pop(source, None)  # put back at the end, so that the quiet ones come first
-        self._marks[source] = mark if known is None else max(mark, known)
-        if len(self._marks) > MAX_SOURCES:
-            del self._marks[next(iter(self._marks))]
-        return known is not None and mark <= known
+        known = self._newest.pop(source, None)  # inserted again at the end, so that quiet sources come first
+        self._newest[source] = position if known is None else max(position, known)
+        if len(self._newest) > MAX_SOURCES:
+            del self._newest[next(iter(self._newest))]
+        return known is not None and position <= known

@@ -1,17 +1,15 @@
 """Stage *normalise*: any raw record to a measured call, keyed by its scope, or to a dead letter. No state.
 
-Every record on `calls` says where it came from (`fold.SOURCE`). Records of one source partition reach every partition
-of `calls` in the order of their offsets, and a position is committed only when all before it have arrived: so *watch*
-can tell what it has seen before, whatever was sent twice.
+Every record on `calls` holds its source position (`fold.SOURCE_HEADER`). Records of one source partition reach every
+partition of `calls` in the order of their offsets, and a position is committed only when all before it have arrived. So
+*watch* can recognise repeats, whatever was sent twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from aiokafka.partitioner import murmur2
-from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.measure import Arrival, Measurer
+from leeboard.pipelines.measure import Arrival, Measurer, MeasureSettings
+from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import (
     PRIVILEGED,
     Control,
@@ -27,35 +25,46 @@ from leeboard.schemas import (
     scope_key,
 )
 
-from .fold import SOURCE, Incoming, Send
+from .fold import SOURCE_HEADER, IncomingRecord, OutgoingRecord
 
 #: scope keys whose partition is remembered: 100,000 x about 150 bytes = 15 MB
-PARTITIONS_KEPT = 100_000
+MAX_REMEMBERED_KEYS = 100_000
 #: every scope of an app
-EVERY = "*"
+EVERY_SCOPE = "*"
 
 
-def arrival_ms_of(record: Incoming) -> int | None:
-    """When a record first reached Kafka, epoch milliseconds; None where the broker does not say."""
+def arrival_ms_of(record: IncomingRecord) -> int | None:
+    """When a record first reached the log, epoch milliseconds; None if the broker does not say."""
     return record.timestamp if record.timestamp and record.timestamp > 0 else None
 
 
 class Normaliser:
-    """Records of raw topics and of the control topic to records of `calls`: not for two threads at once.
+    """Records of raw topics and of the control topic to records of `calls`. Not safe for two threads at once.
 
-    The same records give the same sends as long as the embedder answers. Making one loads it, and raises EmbedderError.
-    `topic_ids`: id of every source topic (a topic that was made anew has another one). `calls_partitions`: of `calls`.
+    The same records give the same outputs as long as the embedder answers. Making one loads it, and raises
+    EmbedderError. `topic_ids`: id of every source topic (a topic that was deleted and created again has another one).
+    `calls_partitions`: the number of partitions of `calls`; `partition_of` chooses one by a key and that number.
+    `keep_payload`: dead letters hold the bytes of the record.
     """
 
-    def __init__(self, config: Config, topic_ids: Mapping[str, str], calls_partitions: int) -> None:
+    def __init__(
+        self,
+        settings: MeasureSettings,
+        topics: TopicSettings,
+        topic_ids: Mapping[str, str],
+        calls_partitions: int,
+        partition_of: Callable[[bytes, int], int],
+        *,
+        keep_payload: bool = False,
+    ) -> None:
         self.newest_time_ms = 0
-        self._topics: TopicSettings = config.kafka.topics
+        self._topics = topics
         self._topic_ids = topic_ids
         self._calls_partitions = calls_partitions
-        self._measurer = Measurer(config.measure())
-        self._tenant_in_scope = config.scope.tenant
-        self._payload = config.dead_letters.payload
-        self._partition = lru_cache(PARTITIONS_KEPT)(self._partition_of)
+        self._measurer = Measurer(settings)
+        self._tenant_in_scope = settings.tenant_in_scope
+        self._keep_payload = keep_payload
+        self._partition = lru_cache(MAX_REMEMBERED_KEYS)(lambda key: partition_of(key, calls_partitions))
         # kernels are compiled before the group is joined
         self._measurer.measure(ModelCall(id="warm", time=0, app="warm", input_text="Warm?", output_text="**Yes**, 1."))
 
@@ -64,15 +73,15 @@ class Normaliser:
         """What of the texts could not be measured so far: see `measure.COUNTED`."""
         return self._measurer.counts
 
-    def sends(self, topic: str, partition: int, records: Sequence[Incoming]) -> list[list[Send]]:
+    def outputs(self, topic: str, partition: int, records: Sequence[IncomingRecord]) -> list[list[OutgoingRecord]]:
         """What each of some records of a partition becomes. Never raises on what they hold."""
         decoded = [self._decoded(topic, partition, record) for record in records]
         calls = (call for call in decoded if isinstance(call, Arrival))
         measured = iter(self._measurer.measure_batch(list(calls)))
         return [self._call(next(measured)) if isinstance(found, Arrival) else found for found in decoded]
 
-    def _decoded(self, topic: str, partition: int, record: Incoming) -> Arrival | list[Send]:
-        """A call that is to be measured, or what becomes of anything else."""
+    def _decoded(self, topic: str, partition: int, record: IncomingRecord) -> Arrival | list[OutgoingRecord]:
+        """A call to be measured, or what anything else becomes."""
         data = record.value or b""
         arrival_ms = arrival_ms_of(record)
         source = (self._topic_ids[topic], partition, record.offset, 0)
@@ -81,11 +90,11 @@ class Normaliser:
             return Arrival(found, arrival_ms, source) if isinstance(found, ModelCall) else self._control(found, source)
         except Refused as refused:
             position = f"{topic}/{partition}/{record.offset}"
-            letter = reject(data, refused, position, payload=self._payload)
-            return [Send(self._topics.dead_letters, position.encode(), encode(letter))]
+            rejected = reject(data, refused, position, payload=self._keep_payload)
+            return [OutgoingRecord(self._topics.dead_letters, position.encode(), encode(rejected))]
 
     def _record(self, topic: str, data: bytes, arrival_ms: int | None) -> Record:
-        """The record, where it may come from this topic. Raises Refused."""
+        """The record, if it may come from this topic. Raises Refused."""
         if not data:
             raise Refused("not_json", "an empty record")
         if data[0] == 0 and len(data) >= 5:
@@ -97,30 +106,27 @@ class Normaliser:
             raise Refused("not_allowed", f"`{type(found).__name__.lower()}` is taken from {self._topics.control} only")
         return found
 
-    def _call(self, observation: Observation) -> list[Send]:
+    def _call(self, observation: Observation) -> list[OutgoingRecord]:
         self.newest_time_ms = max(self.newest_time_ms, observation.time)
         key = observation.scope.encode()
         assert observation.source is not None
         headers = _headers(observation.source)
-        return [Send(self._topics.calls, key, encode_observation(observation), self._partition(key), headers)]
+        data = encode_observation(observation)
+        return [OutgoingRecord(self._topics.calls, key, data, self._partition(key), headers)]
 
-    def _control(self, control: Control, source: tuple[str, int, int, int]) -> list[Send]:
-        """A control goes where its scope is; one for many scopes to every partition. Raises Refused."""
-        headers = _headers(source)
+    def _control(self, control: Control, source: tuple[str, int, int, int]) -> list[OutgoingRecord]:
+        """A control goes to the partition of its scope; one for many scopes to every partition. Raises Refused."""
+        headers, data = _headers(source), encode(control)
         tenant = control.tenant if self._tenant_in_scope else None
         key = scope_key(tenant, control.app, control.env, control.route).encode()
         if isinstance(control, Score):
-            if EVERY in (control.route, tenant):
+            if EVERY_SCOPE in (control.route, tenant):
                 raise Refused("no_scope", "a score is about one call: its `route` and `tenant` cannot be `*`")
-        elif EVERY in (control.route, tenant):
+        elif EVERY_SCOPE in (control.route, tenant):
             partitions = range(self._calls_partitions)
-            return [Send(self._topics.calls, key, encode(control), partition, headers) for partition in partitions]
-        return [Send(self._topics.calls, key, encode(control), self._partition(key), headers)]
-
-    def _partition_of(self, key: bytes) -> int:
-        """Kafka's default partitioner."""
-        return int((murmur2(key) & 0x7FFFFFFF) % self._calls_partitions)
+            return [OutgoingRecord(self._topics.calls, key, data, partition, headers) for partition in partitions]
+        return [OutgoingRecord(self._topics.calls, key, data, self._partition(key), headers)]
 
 
 def _headers(source: tuple[str, int, int, int]) -> tuple[tuple[str, bytes], ...]:
-    return ((SOURCE, "/".join(map(str, source)).encode()),)
+    return ((SOURCE_HEADER, "/".join(map(str, source)).encode()),)

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator
 
-from leeboard.pipelines.config import Config
-from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.measure import Measurer, MeasureSettings
 from leeboard.pipelines.watch.engine import Engine
+from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.schemas import ModelCall
 
-#: calls before a change, of texts as well, and until it is seen, opened and looked at
-BEFORE, CHANGED = 800, 200
-WORDS = ("the", "tide", "is", "not", "what", "it", "was", "and", "we", "wait")
+#: calls before a change of numbers and texts, and calls after it: enough that an incident opens and is updated
+CALLS_BEFORE, CALLS_AFTER = 800, 200
+WARM_WORDS = ("the", "tide", "is", "not", "what", "it", "was", "and", "we", "wait")
 
 
 def warm_calls() -> Iterator[ModelCall]:
-    """Calls of one scope of which much changes at once."""
-    for k in range(BEFORE + CHANGED):
-        before = k < BEFORE
-        words = [WORDS[(step * k + k // step) % len(WORDS)] for step in range(1, 9)]
+    """Calls of one scope in which many signals change at once."""
+    for k in range(CALLS_BEFORE + CALLS_AFTER):
+        before = k < CALLS_BEFORE
+        words = [WARM_WORDS[(step * k + k // step) % len(WARM_WORDS)] for step in range(1, 9)]
         yield ModelCall(
             id=f"warm-{k}",
             time=60_000 * k,
@@ -32,11 +32,11 @@ def warm_calls() -> Iterator[ModelCall]:
         )
 
 
-def warm_kernels(config: Config) -> None:
-    """Let an engine of its own watch a change, be written and be read back."""
-    engine = Engine(config.engine())
-    # whatever embedder is configured: *watch* takes measured calls
-    measurer = Measurer(Config().measure())
+def warm_kernels(settings: EngineSettings) -> None:
+    """Run an engine over a change, then save and restore its state, so that every kernel is compiled."""
+    engine = Engine(settings)
+    # the default embedder will do: *watch* gets measured calls
+    measurer = Measurer(MeasureSettings())
     for k, call in enumerate(warm_calls()):
         engine.step([measurer.measure(call)], [k])
     for key in list(engine.scopes):

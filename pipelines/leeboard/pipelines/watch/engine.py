@@ -168,7 +168,7 @@ class Engine:
         return isinstance(record, Observation) and _scope_time(record) > scope.time + self._idle_ms
 
     def _make_room(self, key: str, record: Observation | Score) -> None:
-        """Start an idle scope afresh; drop the scopes that were quiet longest if there are too many."""
+        """Start an idle scope anew; drop the scopes that were quiet longest if there are too many."""
         scope = self.scopes.get(key)
         if scope is not None:
             if isinstance(record, Observation) and _scope_time(record) > scope.time + self._idle_ms:
@@ -286,7 +286,7 @@ class Engine:
         steps = self.incidents.decide(scope, reported, encoded.alarms.get(e, []), point)
         recent = [*self.bank.history.recent(scope.slot), *self._newest(encoded, e)][-RECENT_IDS:] if steps else []
         for step in steps:
-            yield Output(entry.position, self._tell(scope, step, point, recent))
+            yield Output(entry.position, self._alert(scope, step, point, recent))
         enough = point.sequence >= scope.summary_calls + SUMMARY_CALLS or point.time >= self._latest(scope)
         if point.time >= scope.summary_time and enough:
             yield Output(entry.position, self.summaries.write(scope, point, self.page_nats))
@@ -301,14 +301,14 @@ class Engine:
             call_id = entry.score.call_id if entry.score is not None else ""
         return CallPoint(int(record["calls"]), call_id, int(record["time"]))
 
-    def _tell(self, scope: Scope, step: Transition, point: CallPoint, recent: Sequence[RecentId]) -> Alert:
+    def _alert(self, scope: Scope, step: Transition, point: CallPoint, recent: Sequence[RecentId]) -> Alert:
         alert = self._writer.write(scope, step, point, recent)
         if step.status == "resolve":
             scope.closed = [*scope.closed, step.incident][-MAX_CLOSED:]
         return alert
 
     def _schedule_checks(self, scope: Scope) -> None:
-        """Tell the kernel when to stop for this scope next."""
+        """Set the call and the time at which the kernel stops for this scope next."""
         record = self.bank.scopes.array[scope.slot]
         incident = scope.incident
         accepted = self.incidents.accepted_time(incident) if incident is not None else NEVER
@@ -365,7 +365,7 @@ class Engine:
             scope.muted_until = epoch_ms(control.until)
         elif isinstance(control, Accept):
             recent = self.bank.history.recent(scope.slot)
-            return [self._tell(scope, step, point, recent) for step in self.incidents.accept(scope)]
+            return [self._alert(scope, step, point, recent) for step in self.incidents.accept(scope)]
         elif isinstance(control, Confirm):
             for incident in (*scope.closed, *([scope.incident] if scope.incident else [])):
                 if incident.dedup_key == control.dedup_key and incident.confirmed != control.real:

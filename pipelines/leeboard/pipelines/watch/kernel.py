@@ -79,7 +79,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
         nats = signal_nats(scope, channel, weight, columns.channel_weights[channel], row["events"] == 0)
         numeric.set_levels(row, scope["notice_nats"] + nats, columns.page_nats + nats)
         salt = columns.numeric_salts[s] if s < FIXED_NUMERIC else batch.salts[e, s - FIXED_NUMERIC]
-        y = numeric.prepare(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
+        y = numeric.prepare_number(row, numbers[s], uniform(event, salt, 0), columns.logarithmic[s], columns.dithers[s])
         r = state.regression_rows[slot, s]
         if r >= 0:
             hold = row["frozen"] >= 0

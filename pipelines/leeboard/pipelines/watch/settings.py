@@ -1,4 +1,4 @@
-"""What the engine and the gate are told: every key has a default, and all of it is in the fingerprint of an alert."""
+"""The settings of engine and gate: every key has a default, and all of it is in the fingerprint of an alert."""
 
 import hashlib
 from typing import Annotated, Literal
@@ -67,7 +67,7 @@ class WatchSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     summary_minutes: Positive = 5.0
     #: an open incident whose level holds for so many days becomes normal
     accept_days: Positive = 7.0
-    #: a scope without calls for so many days starts afresh
+    #: a scope without calls for so many days starts anew
     idle_days: Positive = 30.0
 
 

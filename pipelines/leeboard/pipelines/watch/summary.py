@@ -16,7 +16,7 @@ from .state.scope import Scope
 
 #: counter of records that could not be applied
 ENGINE_ERROR = "engine_error"
-#: base-10 log of a level told where there is no evidence at all
+#: base-10 log of the level that stands for no evidence at all
 LOWEST = -9.0
 
 

@@ -8,8 +8,7 @@ import click
 from leeboard.pipelines.cli.common import config_option, console, fail, json_option, print_json, read_config
 from leeboard.pipelines.cli.offline.replay import escape_text
 from leeboard.pipelines.cli.times import parse_time
-from leeboard.pipelines.kafka.operate.dead_letters import letters
-from leeboard.pipelines.kafka.operate.dead_letters import replay as replay_letters
+from leeboard.pipelines.kafka.operate.dead_letters import list_dead_letters, replay_dead_letters
 from rich.table import Table
 
 from .broker import reading
@@ -43,7 +42,9 @@ def list_letters(reasons: tuple[str, ...], since: str | None, config_path: Path 
     """Dead letters by reason, and the newest of them."""
     settings = read_config(config_path).kafka
     with reading(settings) as consumer:
-        found = sorted(letters(consumer, settings, reasons, since_ms(since)), key=lambda letter: letter.time_ms)
+        found = sorted(
+            list_dead_letters(consumer, settings, reasons, since_ms(since)), key=lambda letter: letter.time_ms
+        )
     if as_json:
         print_json(found)
         return
@@ -72,8 +73,8 @@ def replay(reasons: tuple[str, ...], since: str | None, dry_run: bool, config_pa
     """
     settings = read_config(config_path).kafka
     with reading(settings) as consumer:
-        found = list(letters(consumer, settings, reasons, since_ms(since)))
-        done = replay_letters(consumer, settings, found, dry_run=dry_run)
+        found = list(list_dead_letters(consumer, settings, reasons, since_ms(since)))
+        done = replay_dead_letters(consumer, settings, found, dry_run=dry_run)
     if as_json:
         print_json({"sent": done.sent, "left": done.left})
         return

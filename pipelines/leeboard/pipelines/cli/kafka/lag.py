@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 from leeboard.pipelines.cli.common import config_option, console, json_option, print_json, read_config
-from leeboard.pipelines.kafka.operate.lag import lags, members
+from leeboard.pipelines.kafka.operate.lag import partition_lags, stage_members
 from rich.table import Table
 
 from .broker import administration
@@ -21,7 +21,7 @@ def lag(partitions: bool, config_path: Path | None, as_json: bool) -> None:
     """
     settings = read_config(config_path).kafka
     with administration(settings) as admin:
-        found, running = lags(admin, settings), members(admin, settings)
+        found, running = partition_lags(admin, settings), stage_members(admin, settings)
     if as_json:
         print_json({"members": running, "partitions": found})
         return

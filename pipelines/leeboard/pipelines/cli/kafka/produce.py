@@ -19,7 +19,7 @@ from leeboard.pipelines.cli.common import (
     read_config,
     records_of,
 )
-from leeboard.pipelines.producer.feed import Feed, FeedError
+from leeboard.pipelines.producer.feed import FeedError, RecordFeed
 from leeboard.schemas import ModelCall, Record, Reject
 
 
@@ -55,7 +55,7 @@ def produce(files: tuple[str, ...], config_path: Path | None, control: bool, rat
     topic = config.kafka.topics.control if control else config.kafka.topics.raw[0]
     result = Sent(topic)
     try:
-        feed = Feed(config.kafka, topic)
+        feed = RecordFeed(config.kafka, topic)
         send(feed, files, control, rate, result)
         stats = feed.finish()
     except FeedError as error:
@@ -70,7 +70,7 @@ def produce(files: tuple[str, ...], config_path: Path | None, control: bool, rat
         sys.exit(NOT_MEASURED)
 
 
-def send(feed: Feed, files: tuple[str, ...], control: bool, rate: float | None, result: Sent) -> None:
+def send(feed: RecordFeed, files: tuple[str, ...], control: bool, rate: float | None, result: Sent) -> None:
     """Send what is to be sent, and count what is not."""
     started = time.monotonic()
     handed = 0
@@ -86,7 +86,7 @@ def send(feed: Feed, files: tuple[str, ...], control: bool, rate: float | None, 
                 send_in_time(feed, record, started + handed / rate if rate else 0.0)
 
 
-def send_in_time(feed: Feed, record: Record, due: float) -> None:
+def send_in_time(feed: RecordFeed, record: Record, due: float) -> None:
     """Send a record when it is due."""
     if (early := due - time.monotonic()) > 0:
         time.sleep(early)

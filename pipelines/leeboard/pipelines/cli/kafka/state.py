@@ -5,9 +5,8 @@ from typing import Literal
 
 import click
 from leeboard.pipelines.cli.common import config_option, console, fail, json_option, print_json, read_config
-from leeboard.pipelines.kafka.operate.lag import members
-from leeboard.pipelines.kafka.operate.state_listing import drop as drop_state
-from leeboard.pipelines.kafka.operate.state_listing import stored
+from leeboard.pipelines.kafka.operate.lag import stage_members
+from leeboard.pipelines.kafka.operate.state_listing import drop_state, stored_state
 from rich.table import Table
 
 from .broker import administration, reading
@@ -28,7 +27,7 @@ def list_state(scopes: bool, config_path: Path | None, as_json: bool) -> None:
     """Positions, scopes and bytes of every partition, as a restore would find them."""
     settings = read_config(config_path).kafka
     with reading(settings) as consumer:
-        found = stored(consumer, settings)
+        found = stored_state(consumer, settings)
     if as_json:
         print_json(found)
         return
@@ -58,7 +57,7 @@ def drop(stage: Literal["watch", "gate"], yes: bool, config_path: Path | None) -
     settings = read_config(config_path).kafka
     topic = settings.topics.state if stage == "watch" else settings.topics.gate_state
     with administration(settings) as admin:
-        running = members(admin, settings)[stage]
+        running = stage_members(admin, settings)[stage]
         if running:
             fail(f"{running} processes of stage {stage} are running: stop them first")
         if not yes:

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 from leeboard.pipelines.cli.common import FINDING, config_option, console, json_option, print_json, read_config
 from leeboard.pipelines.kafka.operate.acl import control_acl_problem
-from leeboard.pipelines.kafka.operate.topics import apply as apply_topics
-from leeboard.pipelines.kafka.operate.topics import problems
+from leeboard.pipelines.kafka.operate.topics import apply_topics, problems
 
 from .broker import administration
 

@@ -2,22 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import get_args
 
 import click
 from leeboard.pipelines.cli.common import config_option, fail, read_config
 from leeboard.pipelines.cli.times import parse_time
-from leeboard.pipelines.kafka.run import Parent, run_stage, start_logging
-from leeboard.pipelines.kafka.settings import Stage
-from leeboard.pipelines.kafka.worker import Refusal
-
-STAGES: tuple[Stage, ...] = get_args(Stage)
+from leeboard.pipelines.kafka.worker.process import Refusal
+from leeboard.pipelines.kafka.worker.run import StageSupervisor, run_stage, start_logging
+from leeboard.pipelines.topics import STAGE_NAMES
 
 
 @click.command()
 @click.option(
     "--stages",
-    default=",".join(STAGES),
+    default=",".join(STAGE_NAMES),
     show_default=True,
     help="One stage runs in this process; several each in a process of their own.",
 )
@@ -34,10 +31,10 @@ def worker(stages: str, warm_from: str | None, config_path: Path | None) -> None
     checkpoint, seek, engine, send, crash, stuck): any supervisor will do, and nothing is lost meanwhile.
     """
     names = [name.strip() for name in stages.split(",") if name.strip()]
-    unknown = [name for name in names if name not in STAGES]
+    unknown = [name for name in names if name not in STAGE_NAMES]
     if unknown or not names:
-        fail(f"--stages: {', '.join(unknown) or 'none'}; known: {', '.join(STAGES)}")
-    chosen = [stage for stage in STAGES if stage in names]
+        fail(f"--stages: {', '.join(unknown) or 'none'}; known: {', '.join(STAGE_NAMES)}")
+    chosen = [stage for stage in STAGE_NAMES if stage in names]
     warm_from_ms = None
     if warm_from is not None:
         try:
@@ -48,7 +45,7 @@ def worker(stages: str, warm_from: str | None, config_path: Path | None) -> None
     if len(chosen) > 1:
         start_logging()
         path = str(config_path) if config_path is not None else None
-        sys.exit(Parent(chosen, path, config.kafka.http_port, warm_from).run())
+        sys.exit(StageSupervisor(chosen, path, config.kafka.http_port, warm_from).run())
     try:
         run_stage(config, chosen[0], warm_from_ms)
     except Refusal as refusal:

@@ -1,1 +1,1 @@
-"""What operators ask of a cluster."""
+"""What operators ask of a cluster, and what a worker checks before it starts."""

@@ -1,4 +1,4 @@
-"""The control topic needs an ACL of its own: whoever may write to it can mute, accept and confirm."""
+"""Checks the ACL of the control topic: whoever may write to it can mute, accept and confirm."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from kafka.admin import (
 from kafka.errors import ClusterAuthorizationFailedError, SecurityDisabledError
 from leeboard.pipelines.kafka.settings import KafkaSettings
 
-#: operations that let somebody write
-WRITING = (ACLOperation.WRITE, ACLOperation.ALL)
+#: operations that allow to write
+WRITE_OPERATIONS = (ACLOperation.WRITE, ACLOperation.ALL)
 HOW_TO_SKIP = "or set kafka.security.control_acl = 'unchecked' if something else guards it"
 
 
 def control_acl_problem(admin: Any, settings: KafkaSettings) -> str | None:
-    """What is wrong with the guard of the control topic, and its remedy; None where nothing is, or nothing is guarded.
+    """What is wrong with the ACL of the control topic, and its remedy; None if nothing is.
 
-    Without TLS and SASL nobody has a name, so there is nothing to look at.
+    Without TLS and SASL clients have no names, so there is nothing to check.
     """
     if settings.security.protocol == "PLAINTEXT" or settings.security.control_acl == "unchecked":
         return None
@@ -41,7 +41,7 @@ def control_acl_problem(admin: Any, settings: KafkaSettings) -> str | None:
     except ClusterAuthorizationFailedError:
         who = f"User:{settings.security.username}"
         return f"{who} may not look at ACLs: grant it Describe on the cluster, {HOW_TO_SKIP}"
-    writers = [acl for acl in acls if acl.operation in WRITING]
+    writers = [acl for acl in acls if acl.operation in WRITE_OPERATIONS]
     named = {acl.principal for acl in writers if acl.resource_pattern.resource_name == topic}
     if not named:
         return f"topic {topic} has no ACL of its own: allow Write on it to those who may mute and accept, {HOW_TO_SKIP}"

@@ -1,4 +1,4 @@
-"""Measured calls of a topic for a backtest, partition by partition, without what *watch* leaves out as repeated."""
+"""Measured calls of a topic for a backtest, partition by partition, without the repeats that *watch* leaves out."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from kafka import TopicPartition
 from leeboard.pipelines.kafka.settings import KafkaSettings
-from leeboard.pipelines.runtime.incoming import Marks, measured
+from leeboard.pipelines.runtime.incoming import Watermarks, decode_measured
 from leeboard.pipelines.watch.engine import Record
 from leeboard.schemas import Refused, Reject, reject
 
@@ -15,7 +15,7 @@ from .reading import partitions_of, read_span
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Where to begin or end: a time (epoch ms), an offset for every partition, or offsets by partition."""
+    """Where a backtest begins or ends: a time (epoch ms), an offset for every partition, or offsets by partition."""
 
     time_ms: int | None = None
     offset: int | None = None
@@ -45,17 +45,17 @@ class CallsReader:
         return sum(span.end - span.first for span in self.spans)
 
     def read(self, span: Span, progress: Callable[[int], None]) -> Iterator[Record | Reject]:
-        """The records of a span in order, repeated ones left out; `progress` is told how many were read."""
+        """The records of a span in order, without repeats; `progress` is called with the number of records read."""
         tp = TopicPartition(self._topic, span.partition)
-        marks = Marks()
+        watermarks = Watermarks()
         for record in read_span(self._consumer, tp, span.first, span.end):
             progress(1)
-            if not marks.repeats(record):
+            if not watermarks.repeats(record):
                 yield self._read(span.partition, record)
 
     def _read(self, partition: int, record: Any) -> Record | Reject:
         try:
-            return measured(record)
+            return decode_measured(record)
         except Refused as refused:
             return reject(record.value or b"", refused, f"{self._topic}/{partition}/{record.offset}")
 

@@ -1,7 +1,7 @@
-"""Dead letters: listing them, and giving the original records another chance.
+"""Lists dead letters, and sends the original records again.
 
-A letter holds no content, but says where its record stood; as long as the log keeps that record, it can be sent again,
-for example when a new version reads what the old one refused.
+A dead letter holds the position of its record, not the content. As long as the log keeps the record it can be sent
+again, for example when a new version reads what the old one refused.
 """
 
 import hashlib
@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
-from leeboard.pipelines.kafka.clients import python_client
+from leeboard.pipelines.kafka.clients import OPERATOR_SEND_S, python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.schemas import Refused, Reject, decode_result
 
 from .reading import TopicUnreadable, read_span, read_topic
 
-SEND_TIMEOUT_S = 30.0
-
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class StoredDeadLetter:
     """A dead letter, and when it was written (epoch ms)."""
 
     reject: Reject
@@ -28,14 +26,16 @@ class Letter:
 
 
 @dataclass(slots=True)
-class Replayed:
-    """What `replay` did: positions sent again, and why others were not."""
+class ReplayedDeadLetters:
+    """What `replay_dead_letters` did: positions sent again, and why others were not."""
 
     sent: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
 
 
-def letters(consumer: Any, settings: KafkaSettings, reasons: Sequence[str], since_ms: int) -> Iterator[Letter]:
+def list_dead_letters(
+    consumer: Any, settings: KafkaSettings, reasons: Sequence[str], since_ms: int
+) -> Iterator[StoredDeadLetter]:
     """Dead letters with one of these reasons (any, if there are none), oldest first within a partition."""
     for record in read_topic(consumer, settings.topics.dead_letters):
         try:
@@ -43,12 +43,14 @@ def letters(consumer: Any, settings: KafkaSettings, reasons: Sequence[str], sinc
         except Refused:
             continue
         if isinstance(found, Reject) and record.timestamp >= since_ms and (not reasons or found.reason in reasons):
-            yield Letter(found, record.timestamp)
+            yield StoredDeadLetter(found, record.timestamp)
 
 
-def replay(consumer: Any, settings: KafkaSettings, chosen: Sequence[Letter], *, dry_run: bool) -> Replayed:
+def replay_dead_letters(
+    consumer: Any, settings: KafkaSettings, chosen: Sequence[StoredDeadLetter], *, dry_run: bool
+) -> ReplayedDeadLetters:
     """Send the original records again, to the topics where they stood. Raises kafka.errors.KafkaError."""
-    done = Replayed()
+    done = ReplayedDeadLetters()
     producer = None if dry_run else KafkaProducer(**python_client(settings), acks="all")
     sources = {*settings.topics.raw, settings.topics.control}
     try:
@@ -56,7 +58,7 @@ def replay(consumer: Any, settings: KafkaSettings, chosen: Sequence[Letter], *, 
             position = letter.reject.position
             if position in done.sent:
                 continue
-            topic, partition, offset = split(position)
+            topic, partition, offset = split_position(position)
             if topic not in sources:
                 done.left[position] = "not from a raw or control topic: rebuilding its scope takes it again"
                 continue
@@ -65,7 +67,7 @@ def replay(consumer: Any, settings: KafkaSettings, chosen: Sequence[Letter], *, 
                 done.left[position] = "the record is gone from its topic"
                 continue
             if producer is not None:
-                producer.send(topic, record.value, record.key, headers=record.headers).get(SEND_TIMEOUT_S)
+                producer.send(topic, record.value, record.key, headers=record.headers).get(OPERATOR_SEND_S)
             done.sent.append(position)
     finally:
         if producer is not None:
@@ -73,8 +75,8 @@ def replay(consumer: Any, settings: KafkaSettings, chosen: Sequence[Letter], *, 
     return done
 
 
-def split(position: str) -> tuple[str, int, int]:
-    """Topic, partition and offset of a position; an empty topic where it is none."""
+def split_position(position: str) -> tuple[str, int, int]:
+    """Topic, partition and offset of a position; an empty topic if it is no position."""
     try:
         topic, partition, offset = position.rsplit("/", 2)
         return topic, int(partition), int(offset)

@@ -1,4 +1,4 @@
-"""Reading whole topics with kafka-python: for commands that look, not for workers."""
+"""Reads whole topics with kafka-python: for commands and other readers without a group, not for workers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from kafka import KafkaConsumer, TopicPartition
 from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
 
-READ_RECORDS = 5000
-#: one poll: marks of transactions move the position without ending it early
-POLL_MS = 500
-#: a broker that gives nothing for so long, although there is something, is gone
-SILENT_MS = 30_000
+SCAN_RECORDS = 5000
+#: one poll: markers of transactions move the position without ending it early
+SCAN_POLL_MS = 500
+#: a broker that delivers nothing for so long, although the log holds more, is gone
+SCAN_TIMEOUT_MS = 30_000
 
 
 class TopicUnreadable(Exception):
@@ -27,7 +27,7 @@ def consumer_of(settings: KafkaSettings) -> Iterator[Any]:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        max_poll_records=READ_RECORDS,
+        max_poll_records=SCAN_RECORDS,
     )
     try:
         yield consumer
@@ -49,10 +49,10 @@ def read_span(consumer: Any, tp: Any, first: int, end: int) -> Iterator[Any]:
     consumer.seek(tp, first)
     silent_ms = 0
     while (at := consumer.position(tp)) < end:
-        batch = consumer.poll(POLL_MS).get(tp, [])
-        silent_ms = silent_ms + POLL_MS if consumer.position(tp) == at else 0
-        if silent_ms >= SILENT_MS:
-            raise TopicUnreadable(f"{tp.topic}/{tp.partition}: nothing came for {SILENT_MS // 1000} s")
+        batch = consumer.poll(SCAN_POLL_MS).get(tp, [])
+        silent_ms = silent_ms + SCAN_POLL_MS if consumer.position(tp) == at else 0
+        if silent_ms >= SCAN_TIMEOUT_MS:
+            raise TopicUnreadable(f"{tp.topic}/{tp.partition}: nothing came for {SCAN_TIMEOUT_MS // 1000} s")
         yield from (record for record in batch if record.offset < end)
 
 

@@ -1,4 +1,4 @@
-"""Rights that belong to no topic: to the consumer group of a stage, and to the transactional ids of its partitions."""
+"""Checks rights on the consumer group of a stage, and on the transactional ids of its partitions."""
 
 from typing import Any
 
@@ -8,16 +8,17 @@ from kafka.errors import (
     TransactionalIdAuthorizationFailedError,
     TransactionalIdNotFoundError,
 )
-from leeboard.pipelines.kafka.settings import KafkaSettings, Stage
+from leeboard.pipelines.kafka.settings import KafkaSettings
+from leeboard.pipelines.topics import StageName
 
 from .topics import missing_rights
 
 #: stages that write in transactions
-TRANSACTIONAL: tuple[Stage, ...] = ("watch", "gate")
+TRANSACTIONAL_STAGES: tuple[StageName, ...] = ("watch", "gate")
 
 
-def group_problem(admin: Any, settings: KafkaSettings, stage: Stage) -> str | None:
-    """What this login lacks to be a member of the stage's group; None where nothing is known to be wrong."""
+def group_problem(admin: Any, settings: KafkaSettings, stage: StageName) -> str | None:
+    """The rights that this login lacks to join the stage's group; None if none is known to be missing."""
     group = settings.group(stage)
     problem = missing_rights(f"group {group}", ["READ"], settings)
     try:
@@ -29,12 +30,12 @@ def group_problem(admin: Any, settings: KafkaSettings, stage: Stage) -> str | No
     return problem if operations is not None and "READ" not in operations else None
 
 
-def transactions_problem(admin: Any, settings: KafkaSettings, stage: Stage) -> str | None:
-    """What this login lacks to write for a partition; None where nothing is known to be wrong.
+def transactions_problem(admin: Any, settings: KafkaSettings, stage: StageName) -> str | None:
+    """The rights that this login lacks to write for a partition; None if none is known to be missing.
 
-    Only looks: to begin to write would fence the owner. That DESCRIBE is there and WRITE is not shows later.
+    It only describes: opening a transaction would fence the owner. A login with DESCRIBE but without WRITE fails later.
     """
-    if stage not in TRANSACTIONAL:
+    if stage not in TRANSACTIONAL_STAGES:
         return None
     try:
         admin.describe_transactions([settings.transactional_id(stage, 0)])
@@ -45,7 +46,7 @@ def transactions_problem(admin: Any, settings: KafkaSettings, stage: Stage) -> s
     return None
 
 
-def transactional_rights(settings: KafkaSettings, stage: Stage) -> str:
-    """What to grant for writing in transactions."""
+def transactional_rights(settings: KafkaSettings, stage: StageName) -> str:
+    """The rights to grant for writing in transactions."""
     ids = f"transactional ids that begin with {settings.transactional_id(stage, 0).removesuffix('0')}"
     return missing_rights(ids, ["WRITE", "DESCRIBE"], settings)

@@ -1,4 +1,4 @@
-"""The topics as they must be: created by `leeboard topics apply`, looked at before every start."""
+"""The topics as they must be: created by `leeboard topics apply`, checked before every start."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Any
 from kafka.admin import ConfigResource, ConfigResourceType
 from leeboard.pipelines.kafka.settings import KafkaSettings
 
-DAY_MS = 86_400_000
+MS_PER_DAY = 86_400_000
 #: partitions of topics that hold little: a few, so that more than one reader can share them
-FEW = 3
-#: calls, controls, alerts and pages are looked at days later by people
-KEPT_DAYS = {"control": 30, "alerts": 90, "pages": 90, "summaries": 14, "dead_letters": 14}
+FEW_PARTITIONS = 3
+#: people look at controls, alerts and pages days later
+RETENTION_DAYS = {"control": 30, "alerts": 90, "pages": 90, "summaries": 14, "dead_letters": 14}
 #: compacted topics: small segments that are cleaned soon, or a restore would read hours of old state
-COMPACTED = {
+COMPACTED_CONFIG = {
     "cleanup.policy": "compact",
     "segment.bytes": str(64 << 20),
     "min.cleanable.dirty.ratio": "0.1",
@@ -23,7 +23,7 @@ COMPACTED = {
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """One topic: `partitions` to create it with; where `exact` it must have just so many."""
+    """One topic: `partitions` to create it with; if `exact`, it must have that many."""
 
     name: str
     partitions: int
@@ -36,33 +36,33 @@ class TopicPlan:
         return self.config["cleanup.policy"]
 
 
-def plans(settings: KafkaSettings) -> list[TopicPlan]:
+def topic_plans(settings: KafkaSettings) -> list[TopicPlan]:
     """All topics of a fleet."""
     topics = settings.topics
 
     def kept(days: float) -> dict[str, str]:
-        return {"cleanup.policy": "delete", "retention.ms": str(round(days * DAY_MS))}
+        return {"cleanup.policy": "delete", "retention.ms": str(round(days * MS_PER_DAY))}
 
     return [
         *(TopicPlan(name, settings.partitions, False, {"cleanup.policy": "delete"}) for name in topics.raw),
-        TopicPlan(topics.control, FEW, False, kept(KEPT_DAYS["control"])),
+        TopicPlan(topics.control, FEW_PARTITIONS, False, kept(RETENTION_DAYS["control"])),
         TopicPlan(topics.calls, settings.partitions, True, kept(settings.calls_retention_days)),
-        TopicPlan(topics.state, settings.partitions, True, COMPACTED),
-        TopicPlan(topics.alerts, 1, True, kept(KEPT_DAYS["alerts"])),
-        TopicPlan(topics.alert_state, 1, True, COMPACTED),
-        TopicPlan(topics.pages, 1, True, kept(KEPT_DAYS["pages"])),
-        TopicPlan(topics.gate_state, 1, True, COMPACTED),
-        TopicPlan(topics.summaries, FEW, False, kept(KEPT_DAYS["summaries"])),
-        TopicPlan(topics.dead_letters, FEW, False, kept(KEPT_DAYS["dead_letters"])),
+        TopicPlan(topics.state, settings.partitions, True, COMPACTED_CONFIG),
+        TopicPlan(topics.alerts, 1, True, kept(RETENTION_DAYS["alerts"])),
+        TopicPlan(topics.alert_state, 1, True, COMPACTED_CONFIG),
+        TopicPlan(topics.pages, 1, True, kept(RETENTION_DAYS["pages"])),
+        TopicPlan(topics.gate_state, 1, True, COMPACTED_CONFIG),
+        TopicPlan(topics.summaries, FEW_PARTITIONS, False, kept(RETENTION_DAYS["summaries"])),
+        TopicPlan(topics.dead_letters, FEW_PARTITIONS, False, kept(RETENTION_DAYS["dead_letters"])),
     ]
 
 
-#: what Kafka says of a topic that this login may not even see, whether it exists or not
-NOT_FOR_YOU = 29
+#: Kafka's error code for a topic that this login may not describe, whether it exists or not
+TOPIC_FORBIDDEN = 29
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExistingTopic:
     """A topic as the cluster has it; `operations`: what this login may do with it, as Kafka names it."""
 
     id: str
@@ -71,31 +71,31 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """What `apply` did with a topic."""
+class AppliedTopic:
+    """What `apply_topics` did with a topic."""
 
     name: str
     done: str
 
 
-def describe(admin: Any, names: Sequence[str]) -> dict[str, Found]:
-    """Those of the topics that exist and may be seen."""
-    return _look(admin, names)[0]
+def describe_topics(admin: Any, names: Sequence[str]) -> dict[str, ExistingTopic]:
+    """Those of the topics that exist and that this login may describe."""
+    return _describe(admin, names)[0]
 
 
-def _look(admin: Any, names: Sequence[str]) -> tuple[dict[str, Found], set[str]]:
-    """The topics that exist and may be seen, and the names of those that may not be seen."""
+def _describe(admin: Any, names: Sequence[str]) -> tuple[dict[str, ExistingTopic], set[str]]:
+    """The topics that exist and that this login may describe, and the names of those that it may not."""
     found, hidden = {}, set()
     for topic in admin.describe_topics(list(names)):
         if topic["error_code"] == 0:
             operations = frozenset(topic.get("authorized_operations") or ())
-            found[topic["name"]] = Found(str(topic["topic_id"]), len(topic["partitions"]), operations)
-        elif topic["error_code"] == NOT_FOR_YOU:
+            found[topic["name"]] = ExistingTopic(str(topic["topic_id"]), len(topic["partitions"]), operations)
+        elif topic["error_code"] == TOPIC_FORBIDDEN:
             hidden.add(topic["name"])
     return found, hidden
 
 
-def configs(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def topic_configs(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """All configuration of some topics. Raises kafka.errors.KafkaError."""
     if not names:
         return {}
@@ -107,12 +107,12 @@ def configs(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def apply(admin: Any, settings: KafkaSettings) -> list[Applied]:
-    """Create what is missing, and set what is configured otherwise; partitions and data are never touched."""
-    wanted = plans(settings)
+def apply_topics(admin: Any, settings: KafkaSettings) -> list[AppliedTopic]:
+    """Create missing topics and correct their configuration; partitions and data are never touched."""
+    wanted = topic_plans(settings)
     names = [plan.name for plan in wanted]
-    present = describe(admin, names)
-    known = configs(admin, [name for name in names if name in present])
+    present = describe_topics(admin, names)
+    known = topic_configs(admin, [name for name in names if name in present])
     done = []
     for plan in wanted:
         if plan.name not in present:
@@ -122,22 +122,22 @@ def apply(admin: Any, settings: KafkaSettings) -> list[Applied]:
                 "configs": dict(plan.config),
             }
             admin.create_topics({plan.name: options})
-            done.append(Applied(plan.name, f"created with {plan.partitions} partitions"))
+            done.append(AppliedTopic(plan.name, f"created with {plan.partitions} partitions"))
             continue
         differs = {key: value for key, value in plan.config.items() if known[plan.name].get(key) != value}
         if differs:
             admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, plan.name, configs=differs)])
-            done.append(Applied(plan.name, "set " + ", ".join(f"{key}={value}" for key, value in differs.items())))
+            done.append(AppliedTopic(plan.name, "set " + ", ".join(f"{key}={value}" for key, value in differs.items())))
         else:
-            done.append(Applied(plan.name, "left as it is"))
+            done.append(AppliedTopic(plan.name, "left as it is"))
     return done
 
 
 def problems(admin: Any, settings: KafkaSettings, rights: Mapping[str, Sequence[str]] | None = None) -> list[str]:
-    """What is wrong with the topics, each with its remedy; `rights`: operations that are needed, by topic."""
-    wanted = [plan for plan in plans(settings) if rights is None or plan.name in rights]
-    present, hidden = _look(admin, [plan.name for plan in wanted])
-    known = configs(admin, [name for name, found in present.items() if "DESCRIBE_CONFIGS" in found.operations])
+    """What is wrong with the topics, each with its remedy. `rights`: the operations needed, by topic."""
+    wanted = [plan for plan in topic_plans(settings) if rights is None or plan.name in rights]
+    present, hidden = _describe(admin, [plan.name for plan in wanted])
+    known = topic_configs(admin, [name for name, found in present.items() if "DESCRIBE_CONFIGS" in found.operations])
     found = []
     for plan in wanted:
         topic = present.get(plan.name)
@@ -165,7 +165,7 @@ def problems(admin: Any, settings: KafkaSettings, rights: Mapping[str, Sequence[
     return found
 
 
-def _wrong_partitions(plan: TopicPlan, topic: Found, settings: KafkaSettings) -> str:
+def _wrong_partitions(plan: TopicPlan, topic: ExistingTopic, settings: KafkaSettings) -> str:
     text = f"topic {plan.name} has {topic.partitions} partitions and needs {plan.partitions}"
     if plan.name in (settings.topics.calls, settings.topics.state):
         return (
@@ -176,6 +176,6 @@ def _wrong_partitions(plan: TopicPlan, topic: Found, settings: KafkaSettings) ->
 
 
 def missing_rights(resource: str, operations: Sequence[str], settings: KafkaSettings) -> str:
-    """What to grant, for an operator."""
+    """The rights to grant, in words for an operator."""
     who = f"User:{settings.security.username}" if settings.security.username else "this client"
     return f"{who} lacks {', '.join(operations)} on {resource}: add an ACL (deploy/kafka/acls.md lists them by role)"

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -43,12 +44,21 @@ class TransformerEmbedder:
 
     While the model is still at texts that were given up after `timeout_s`, others fail at once: a stalled model costs
     one wait, not one for every batch, and nothing queues up behind it. Vectors of one text may differ in their last
-    bits with the texts that come with it.
+    bits with the texts that come with it. `wait`: for an event, at most so many seconds; did it come?
     """
 
-    def __init__(self, model: Model, fingerprint: str, *, cache_texts: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        fingerprint: str,
+        *,
+        cache_texts: int,
+        timeout_s: float,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
         self.fingerprint = fingerprint
         self._model, self._cache_texts, self._timeout_s = model, cache_texts, timeout_s
+        self._wait = wait
         self._cache: OrderedDict[bytes, npt.NDArray[np.float32]] = OrderedDict()
         self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._last: _Request | None = None
@@ -77,7 +87,7 @@ class TransformerEmbedder:
         else:
             self._last = request
             self._requests.put(request)
-            if not request.done.wait(self._timeout_s):
+            if not self._wait(request.done, self._timeout_s):
                 request.error = f"no vectors after {self._timeout_s:g} s"
         vectors = request.vectors
         if vectors is None or not request.done.is_set():

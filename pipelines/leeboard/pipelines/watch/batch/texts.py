@@ -14,15 +14,15 @@ from leeboard.pipelines.watch.state.layout import Batch
 from leeboard.pipelines.watch.state.scope import Scope, TextsSeen
 from leeboard.pipelines.watch.texts.rows import (
     COLUMNS,
-    FEATURES,
     INPUT_FEATURES,
     INPUT_STYLE,
     INPUT_VECTOR,
     OUTPUT_FEATURES,
     OUTPUT_STYLE,
+    STYLE_ENTRIES,
+    TEXT_FEATURES,
     TextBatch,
 )
-from leeboard.pipelines.watch.texts.rows import STYLE as VOCABULARY
 from leeboard.pipelines.watch.texts.signals import (
     CONDITIONAL,
     CONTENT,
@@ -31,12 +31,12 @@ from leeboard.pipelines.watch.texts.signals import (
     OUTPUT_PARTS,
     PARTS_CALL,
     STARTING,
-    STYLE,
+    STYLE_COLUMN,
     has_enough,
 )
 from leeboard.schemas import Observation, TextMeasures
 
-#: calls in a row with another embedder, or counted in another way, until the baselines start afresh. While workers are
+#: calls in a row with another embedder, or counted in another way, until the baselines start anew. While workers are
 #: replaced one by one both kinds come; of as many of one as of the other, so many in a row come once in a million calls
 SWITCH_CALLS = 20
 #: bits of a side
@@ -52,7 +52,7 @@ RELEVANCE = _column(NUMERIC, "relevance")
 #: what else is counted in texts, and means something else in another version
 REPETITION, REFUSAL = _column(NUMERIC, "repetition"), _column(BINARY, "refusal")
 LANGUAGES = [_column(CATEGORICAL, name) for name in ("input_language", "output_language")]
-_NO_FEATURES, _NO_STYLE, _NO_VECTOR = bytes(4 * FEATURES), bytes(VOCABULARY), bytes(COLUMNS)
+_NO_FEATURES, _NO_STYLE, _NO_VECTOR = bytes(4 * TEXT_FEATURES), bytes(STYLE_ENTRIES), bytes(COLUMNS)
 #: texts of a side at which signals may begin
 _DUE = frozenset((PARTS_CALL, FIT_EVENTS))
 Work = Callable[[], None]
@@ -150,9 +150,9 @@ class TextEncoder:
                 yield partial(self._bank.text.start, scope.slot, DetectorKey("text", column))
 
     def _restart(self, scope: Scope, sides: tuple[str, ...], *, features: bool, vectors: bool) -> None:
-        """Baselines of these sides start afresh; what moved meanwhile is not told as a change."""
+        """Baselines of these sides start anew; what moved meanwhile is not reported as a change."""
         bank, slot = self._bank, scope.slot
-        columns = {"outputs": [STYLE, CONDITIONAL], "inputs": [CONTENT, CONDITIONAL]}
+        columns = {"outputs": [STYLE_COLUMN, CONDITIONAL], "inputs": [CONTENT, CONDITIONAL]}
         own = {"outputs": OUTPUT_PARTS, "inputs": INPUT_PARTS}
         chosen = {column for side in sides for column in (*columns[side], *([own[side]] if features else []))}
         keys = [DetectorKey("text", column) for column in sorted(chosen)]
@@ -199,10 +199,10 @@ def _switched_embedder(seen: TextsSeen, embedder: str) -> bool:
 
 def _bits(side: TextMeasures | None) -> int:
     """Features 1, style 2, vector 4: what of a text can be used; anything of a wrong size is taken for missing."""
-    if side is None or side.features is None or len(side.features) < 4 * FEATURES:
+    if side is None or side.features is None or len(side.features) < 4 * TEXT_FEATURES:
         return 0
     bits = 1
-    if side.style is not None and len(side.style) == VOCABULARY:
+    if side.style is not None and len(side.style) == STYLE_ENTRIES:
         bits |= 2
     if side.vector is not None:
         bits |= 4
@@ -210,16 +210,16 @@ def _bits(side: TextMeasures | None) -> int:
 
 
 def _features(sides: Sequence[TextMeasures | None]) -> npt.NDArray[np.float32]:
-    width = 4 * FEATURES
+    width = 4 * TEXT_FEATURES
     parts = [side.features[:width] if side is not None and side.features else _NO_FEATURES for side in sides]
     raw = bytearray().join(part if len(part) == width else _NO_FEATURES for part in parts)
-    return np.frombuffer(raw, "<f4").reshape(-1, FEATURES)
+    return np.frombuffer(raw, "<f4").reshape(-1, TEXT_FEATURES)
 
 
 def _style(sides: Sequence[TextMeasures | None]) -> npt.NDArray[np.uint8]:
     parts = [side.style if side is not None and side.style else _NO_STYLE for side in sides]
-    raw = bytearray().join(part if len(part) == VOCABULARY else _NO_STYLE for part in parts)
-    return np.frombuffer(raw, np.uint8).reshape(-1, VOCABULARY)
+    raw = bytearray().join(part if len(part) == STYLE_ENTRIES else _NO_STYLE for part in parts)
+    return np.frombuffer(raw, np.uint8).reshape(-1, STYLE_ENTRIES)
 
 
 def _vectors(sides: Sequence[TextMeasures | None]) -> npt.NDArray[np.int8]:

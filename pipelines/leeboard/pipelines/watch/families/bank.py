@@ -1,4 +1,4 @@
-"""The state of all scopes: their own records, the rings of their calls, and one family of detectors a kind of signal."""
+"""The state of all scopes: their own records, the rings of their calls, one family of detectors a kind of signal."""
 
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.lifecycle import QUIET
@@ -92,7 +92,7 @@ class Bank:
         self.of(key).add(slot, key)
 
     def reported(self, slot: int) -> list[tuple[DetectorKey, int]]:
-        """Detectors whose newest value led to something, with its code; the codes are taken back."""
+        """Detectors whose newest value led to something, with its code; the codes are cleared."""
         if not any(family.reported(slot) for family in self.families.values()):
             return []
         found: list[tuple[DetectorKey, int]] = []

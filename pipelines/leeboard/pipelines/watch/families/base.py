@@ -1,6 +1,7 @@
 """One object a kind of signal: where its detectors lie, and everything that differs between kinds.
 
-The engine speaks of a detector by scope slot and key, and asks `bank.of(key)`; no other module tells kinds apart.
+The engine speaks of a detector by scope slot and key, and asks `bank.of(key)`; no other module knows what differs
+between kinds.
 """
 
 import math
@@ -199,7 +200,7 @@ class Family(ABC):
         """Smallest lasting shift that a detector can show at a level of exp(nats), in transformed units or share."""
         return math.inf
 
-    # what people and the ring are told
+    # what people read, and what the ring knows
 
     def measured(self, slot: int, key: DetectorKey, ring: Arena) -> npt.NDArray[np.bool_]:
         """For every call of the ring: did it measure the signal? All did where the ring cannot tell."""

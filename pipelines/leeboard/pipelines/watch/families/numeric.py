@@ -108,7 +108,7 @@ class NumericFamily(Family):
         return float(visible_shift(self.record(slot, key)["long_run"], nats)) * self.sd(slot, key)
 
     def measured(self, slot: int, key: DetectorKey, ring: Arena) -> npt.NDArray[np.bool_]:
-        """For every call of the ring: did it measure the signal? All did for scores, of which the ring knows nothing."""
+        """For every call of the ring: did it measure the signal? All did for scores, which the ring does not know."""
         if key.column >= len(NUMERIC):
             return super().measured(slot, key, ring)
         return np.asarray(ring["scores"][:, key.column] != NOT_MEASURED)

@@ -32,7 +32,7 @@ from leeboard.pipelines.watch.texts.signals import (
     INPUT_PARTS,
     OUTPUT_PARTS,
     STARTING,
-    STYLE,
+    STYLE_COLUMN,
     has_enough,
 )
 from leeboard.schemas import SignalSummary
@@ -42,7 +42,7 @@ from .base import Common, Family, Visible
 #: what a call must have measured of its texts to be an event of a text signal
 TEXT_BITS = {
     OUTPUT_PARTS: OUTPUT_FEATURES,
-    STYLE: OUTPUT_FEATURES | OUTPUT_STYLE,
+    STYLE_COLUMN: OUTPUT_FEATURES | OUTPUT_STYLE,
     CONDITIONAL: OUTPUT_FEATURES | OUTPUT_STYLE | INPUT_FEATURES,
     INPUT_PARTS: INPUT_FEATURES,
     CONTENT: INPUT_FEATURES,
@@ -87,7 +87,7 @@ class TextFamily(Family):
         self.bank.add(slot, key.column)
 
     def start(self, slot: int, key: DetectorKey) -> None:
-        """Make a detector, and give it its part of the channel's budget."""
+        """Make a detector, with its part of the channel's budget."""
         self.add(slot, key)
         channel = int(self._channels[key.column])
         weights = float(self._weights[key.column]), float(self.signals.channel_weights[channel])

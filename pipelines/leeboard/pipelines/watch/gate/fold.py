@@ -98,7 +98,7 @@ class Gate:
         if state.started is None:
             state.started = state.time = alert.time
         pages = list(self.advance(alert.time))
-        over = alert.status != "resolve" and alert.resolved_at is not None  # a word about an incident that has ended
+        over = alert.status != "resolve" and alert.resolved_at is not None  # about an incident that has ended
         if not over:
             self._note_route(alert)
         if alert.confirmed is not None:
@@ -126,7 +126,7 @@ class Gate:
             yield from self._release()
 
     def expire(self, key: str) -> Page:
-        """End an open page whose scopes are silent; its incidents, should they speak again, begin anew."""
+        """End an open page whose scopes are silent; an incident of it that moves again opens a new page."""
         state = self.state
         page = state.pages.pop(key)
         for member in page.still_open:

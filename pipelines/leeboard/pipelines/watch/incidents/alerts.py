@@ -49,7 +49,7 @@ class AlertWriter:
         self._numerics = numerics
 
     def write(self, scope: Scope, step: Transition, point: CallPoint, recent: Sequence[RecentId]) -> Alert:
-        """The alert for a step; notes in the incident what was told."""
+        """The alert for a step; notes in the incident what was reported."""
         incident = step.incident
         if step.status == "resolve" and incident.last is not None:
             return self._repeat(scope, incident, point, "resolve", step.resolution)
@@ -95,7 +95,7 @@ class AlertWriter:
         return alert
 
     def confirm(self, scope: Scope, incident: Incident, point: CallPoint) -> Alert:
-        """The update that tells the gate what a person said of a page."""
+        """The update that carries to the gate what a person said of a page."""
         return self._repeat(scope, incident, point, "update", None)
 
     def _repeat(
@@ -183,13 +183,13 @@ class AlertWriter:
     ) -> tuple[list[LabelShift], dict[str, dict[str, float]], int]:
         after, calls = self._bank.history.label_shares(scope, incident.change.estimate, point.sequence)
         moved = moved_labels(incident.before, incident.before_calls, after, calls)
-        told = [
+        shifts = [
             LabelShift(
                 label=x.label, value=x.value, before=rounded(x.before), after=rounded(x.after), first_seen=x.first_seen
             )
             for x in moved
         ]
-        return told, after, calls
+        return shifts, after, calls
 
     def _change(self, incident: Incident, point: CallPoint) -> Change:
         return Change(

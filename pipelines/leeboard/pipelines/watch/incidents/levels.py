@@ -2,7 +2,7 @@
 
 import math
 
-from leeboard.detectors.core.budget import SEVERE_CALLS, SEVERE_NATS
+from leeboard.detectors.core.budget import SEVERE_EVENTS, SEVERE_NATS
 from leeboard.pipelines.signals import CONTEXT, Signal
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.state.keys import DetectorKey
@@ -10,7 +10,7 @@ from leeboard.pipelines.watch.state.scope import Incident, Scope, Shift
 from leeboard.schemas import NO_ERROR
 from leeboard.schemas.alert import Severity
 
-#: the gate asks for at most exp(h) above the page level: milestones beyond that tell it nothing
+#: the gate asks for at most exp(h) above the page level: milestones beyond that are no news to it
 MAX_MILESTONE = 7
 #: a signal that may not page counts for at most so many nats less than the page level
 NOTICE_ONLY_NATS = 1.0
@@ -89,7 +89,7 @@ class Levels:
                 and shift.evidence is None
                 and self.effect_of(scope, shift) >= severe
                 and shift.signal_nats >= SEVERE_NATS
-                and sequence - shift.change.estimate + 1 >= SEVERE_CALLS
+                and sequence - shift.change.estimate + 1 >= SEVERE_EVENTS
             ):
                 return "critical"
         level, passed = self.level(scope, incident)

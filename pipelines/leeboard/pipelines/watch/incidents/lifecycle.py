@@ -6,7 +6,7 @@
 
 What gives context (identity, coverage) is named in an incident but does not keep it open.
 
-Pure: what it needs of a call comes as `CallPoint`; what it decides leaves as `Transition`s, which `alerts` turns into records.
+Pure: what it needs of a call comes as `CallPoint`; what it decides leaves as `Transition`s, and `alerts` writes them.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from leeboard.detectors import Evidence
-from leeboard.detectors.core.budget import SEVERE_CALLS
+from leeboard.detectors.core.budget import SEVERE_EVENTS
 from leeboard.detectors.core.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.settings import EngineSettings
@@ -27,8 +27,8 @@ from msgspec.structs import replace
 
 from .levels import MAX_MILESTONE, Levels
 
-#: calls after the change at which an incident is looked at, then at each doubling
-CHECKS = (SEVERE_CALLS, 50, 100, 200, 400)
+#: calls after the change at which an incident is checked, then at each doubling
+CHECKS = (SEVERE_EVENTS, 50, 100, 200, 400)
 #: calls that an incident of an announced change, or of context only, stays open
 ANNOUNCED_CALLS = 400
 #: calls that an incident stays open whose effects are all below their floors
@@ -40,7 +40,7 @@ DEPLOY_CALLS = 200
 DEPLOY_MS = 3600 * 1000
 UPDATE_MS = 15 * 60 * 1000
 DAY_MS = 86_400_000
-#: an effect is told again when it has doubled
+#: an effect is reported again when it has doubled
 DOUBLED = 2.0
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
@@ -56,7 +56,7 @@ class CallPoint:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Something to tell of an incident."""
+    """Something to report of an incident."""
 
     status: Status
     incident: Incident
@@ -132,7 +132,7 @@ class Incidents:
         return [shift for shift in incident.shifts if not self.levels.is_context(scope, shift)]
 
     def forget_detector(self, scope: Scope, key: DetectorKey) -> None:
-        """A category gives its key up: its shift, if it has one, ends, and its incident with the next call."""
+        """A category loses its detector: its shift, if it has one, ends, and its incident with the next call."""
         self._drop_shift(scope, key)
         scope.retained.pop(key, None)
         if scope.incident is not None and not self._lasting(scope, scope.incident):
@@ -201,7 +201,7 @@ class Incidents:
         )
 
     def _to_calls(self, scope: Scope, key: DetectorKey, ago: tuple[int, int, int]) -> Interval:
-        """A change time in events of a signal (estimate, earliest, latest: events before the newest) as call numbers."""
+        """A change time as call numbers; `ago`: estimate, earliest, latest, in events of the signal."""
         history, slot, family = self._bank.history, scope.slot, self._bank.of(key)
         calls = int(self._bank.scopes.array[slot]["calls"])
         which = np.flatnonzero(family.measured(slot, key, history.read_all(slot)))[::-1]
@@ -253,7 +253,7 @@ class Incidents:
     def _is_disjoint(self, scope: Scope, incident: Incident, new_shifts: list[Shift]) -> bool:
         """Is what moved another change than that of the open incident?
 
-        Context does not join what lies apart: a model switch weeks after the incident is no part of its change.
+        Context does not join a disjoint change: a model switch weeks after the incident is no part of its change.
         """
         known = self._lasting(scope, incident)
         return not any(shift.change.overlaps(incident.change) or shift.overlaps(known) for shift in new_shifts)
@@ -303,7 +303,7 @@ class Incidents:
                     shift.signal_nats = max(shift.signal_nats, level + self._bank.nats(scope.slot, shift.key))
 
     def _check(self, scope: Scope, incident: Incident, point: CallPoint) -> list[Transition]:
-        """Is there something new to tell?"""
+        """Is there something new to report?"""
         held_calls = point.sequence - incident.opened_sequence
         expected = incident.announced or incident.context_only
         if point.time >= self.accepted_time(incident) or (expected and held_calls >= ANNOUNCED_CALLS):
@@ -338,14 +338,14 @@ class Incidents:
 
     def _next_check_call(self, incident: Incident, point: CallPoint) -> int:
         since, held_calls = point.sequence - incident.change.estimate, point.sequence - incident.opened_sequence
-        after = next((look for look in CHECKS if look > since), CHECKS[-1])
+        after = next((calls for calls in CHECKS if calls > since), CHECKS[-1])
         while after <= since:
             after *= 2
         ends = [incident.opened_sequence + calls for calls in (ANNOUNCED_CALLS, IMMATERIAL_CALLS) if calls > held_calls]
         return min([incident.change.estimate + after, *ends])
 
     def _next_milestone(self, level_nats: float) -> float:
-        """Level, natural log, at which a shift is looked at again."""
+        """Level, natural log, at which a shift is checked again."""
         reported = self.levels.milestone(level_nats)
         return self._page_nats + reported + 1 if reported < MAX_MILESTONE else math.inf
 

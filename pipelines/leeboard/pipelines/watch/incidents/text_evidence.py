@@ -5,19 +5,19 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from leeboard.detectors.core.jit import Record
-from leeboard.detectors.vector.effect import typical_calls
+from leeboard.detectors.vector.effect import typical_indices
 from leeboard.detectors.vector.novelty import novel
-from leeboard.detectors.vector.store import GIVENS, first_from
+from leeboard.detectors.vector.store import CONDITIONING, first_from
 from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.state.scope import Incident, RecentId, Scope
 from leeboard.pipelines.watch.texts.bank import OUTPUTS, TextBank
-from leeboard.pipelines.watch.texts.counts import moved_features, moved_tokens, texts_before, texts_since
+from leeboard.pipelines.watch.texts.counts import shifted_features, shifted_tokens, texts_before, texts_since
 from leeboard.pipelines.watch.texts.signals import CONTENT, DIRECTIONS, KINDS, SIGNALS
 from leeboard.schemas import FEATURES, STYLE, TextMove, TextShift
 
-#: features and style entries told of a side; examples of a signal
+#: features and style entries reported of a side; examples of a signal
 MOST_FEATURES, MOST_TOKENS, MOST_EXAMPLES = 5, 8, 2
-#: new inputs that are looked at for one that can be named
+#: new inputs that are searched for one that can be named
 MOST_NEW = 200
 WHY = {
     "output_style": "its style is as far along the change as that of hardly any recent call",
@@ -55,15 +55,15 @@ def shown_calls(bank: TextBank, scope: Scope, incident: Incident, recent: Sequen
     for column in open_columns(bank, scope, incident):
         if column not in DIRECTIONS:
             continue
-        space, kind = bank.space(scope.slot), int(KINDS[DIRECTIONS.index(column)])
+        store, kind = bank.store(scope.slot), int(KINDS[DIRECTIONS.index(column)])
         old = _frozen(bank, scope.slot, column)
         if column == CONTENT:
-            new = novel(space, kind, int(old["since"]), len(FEATURES), MOST_NEW)
-            for call in [call for call in (new.calls if new is not None else ()) if call in named][:MOST_EXAMPLES]:
+            new = novel(store, kind, int(old["since"]), len(FEATURES), MOST_NEW)
+            for call in [call for call in (new.indices if new is not None else ()) if call in named][:MOST_EXAMPLES]:
                 shown.setdefault(call, WHY_NEW)
         calls = np.zeros(MOST_EXAMPLES, np.int64)
-        first = max(int(old["since"]), int(first_from(space, kind, min(named))))
-        for call in calls[: typical_calls(old, space, kind, first, calls)].tolist():
+        first = max(int(old["since"]), int(first_from(store, kind, min(named))))
+        for call in calls[: typical_indices(old, store, kind, first, calls)].tolist():
             if call in named:
                 shown.setdefault(call, WHY[SIGNALS[column]])
     return [Shown(call, why) for call, why in shown.items()]
@@ -83,7 +83,7 @@ def _frozen(bank: TextBank, slot: int, column: int) -> Record:
 
 def _new_share(bank: TextBank, slot: int) -> float | None:
     old = _frozen(bank, slot, CONTENT)
-    new = novel(bank.space(slot), GIVENS, int(old["since"]), len(FEATURES))
+    new = novel(bank.store(slot), CONDITIONING, int(old["since"]), len(FEATURES))
     return rounded(new.share) if new is not None else None
 
 
@@ -97,9 +97,9 @@ def _shift(name: Literal["input", "output"], side: Record, new_share: float | No
             unit=FEATURES[moved.feature].unit,
             sd=rounded(moved.sd),
         )
-        for moved in moved_features(side)[:MOST_FEATURES]
+        for moved in shifted_features(side)[:MOST_FEATURES]
     ]
-    for token in moved_tokens(side)[:MOST_TOKENS]:
+    for token in shifted_tokens(side)[:MOST_TOKENS]:
         before, after = rounded(token.before), rounded(token.after)
         moves.append(TextMove(kind="style", name=STYLE[token.token], before=before, after=after, unit="share of texts"))
     return TextShift(

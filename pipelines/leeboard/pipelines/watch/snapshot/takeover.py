@@ -19,7 +19,7 @@ from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.state.channels import join_channel
 from leeboard.pipelines.watch.state.layout import NOT_MEASURED, ring_row
 from leeboard.pipelines.watch.state.scope import Incident, Scope
-from leeboard.pipelines.watch.texts.signals import CONTENT, STYLE
+from leeboard.pipelines.watch.texts.signals import CONTENT, STYLE_COLUMN
 from msgspec.structs import replace
 
 from .catalogue import Catalogue, Columns
@@ -130,7 +130,7 @@ def _take_over(bank: Bank, stored: Stored, here: Catalogue) -> Restored:
         scope.texts = None
     _put(bank, moved)
     if scope.texts is not None:
-        for column in (STYLE, CONTENT):  # what was counted apart since a change whose detector is gone
+        for column in (STYLE_COLUMN, CONTENT):  # what was counted apart since a change whose detector is gone
             bank.text.bank.end_change(slot, column, accepted=True)
         bank.text.start_missing(slot, scope.texts.outputs, scope.texts.inputs)
     _divide_budget(bank, slot)

@@ -21,10 +21,10 @@ def text_parts(bank: TextBank, slot: int, after_call: int, level: int) -> dict[s
     after = after_call if int(text["restarted"]) <= after_call else 0
     parts = {"texts": record_bytes(bank.texts.array, int(bank.table[slot, 0]))}
     for k, i in _warm_up(bank, slot):
-        if warm_up_written(bank.young.array[i]) > after:
-            parts[f"young.{k}"] = record_bytes(bank.young.array, i)
+        if warm_up_written(bank.warm_up.array[i]) > after:
+            parts[f"young.{k}"] = record_bytes(bank.warm_up.array, i)
     if bank.table[slot, 1] >= 0:
-        parts |= {_SPACE + name: part for name, part in stored_parts(bank.space(slot), after).items()}
+        parts |= {_SPACE + name: part for name, part in stored_parts(bank.store(slot), after).items()}
     return {name: zlib.compress(part, level) for name, part in parts.items()}
 
 
@@ -39,10 +39,10 @@ def put_texts(bank: TextBank, slot: int, seen: TextsSeen, parts: Mapping[str, by
     if max(seen.outputs, seen.inputs) >= FIT_EVENTS:
         bank.add_store(slot)
         names = [name for name in parts if name.startswith(_SPACE)]
-        put_store(bank.space(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
+        put_store(bank.store(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
     bank.expect(slot, 0, 0)
     for k, i in _warm_up(bank, slot):
-        bank.young.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.young.array.dtype)
+        bank.warm_up.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.warm_up.array.dtype)
 
 
 def _warm_up(bank: TextBank, slot: int) -> list[tuple[int, int]]:

@@ -85,7 +85,7 @@ class History:
         return found
 
     def read(self, slot: int, first: int, last: int) -> Arena:
-        """Rows of calls number `first` to `last` (1 is the scope's first), as far as they are kept, oldest first."""
+        """Rows of the calls number `first` to `last` (1 is the scope's first) that are kept, oldest first."""
         calls = int(self._scopes.array[slot]["calls"])
         first = max(first, calls - self.ring_size + 1, 1)
         at = (np.arange(first, min(last, calls) + 1) - 1) % self.ring_size

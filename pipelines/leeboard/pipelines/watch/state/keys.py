@@ -6,7 +6,7 @@ from leeboard.pipelines.signals import Kind
 
 
 class DetectorKey(NamedTuple):
-    """Which detector of a scope: the kind of its signal, the signal's column, and for a categorical one the category."""
+    """Which detector of a scope: kind and column of its signal, and of a categorical one the category."""
 
     kind: Kind
     column: int

@@ -26,12 +26,12 @@ MS_A_MINUTE = 60_000
 EPOCH_MINUTE = 3 * 1440
 #: rows of a chunk of the ring of recent calls
 CHUNK = 250
-#: categories of one signal that are told apart, the last of them standing for all others
+#: categories of one signal that are kept apart, the last of them standing for all others
 CATEGORIES = 16
-#: days of calls that the notice level of a busy scope looks back on
+#: days of calls that the notice level of a busy scope counts
 WEEK_DAYS = 7
 DAY_MS = 86_400_000
-#: calls before the notice level is looked at again, as a share of the calls so far
+#: calls before the notice level is computed again, as a share of the calls so far
 RECOUNT = 0.1
 #: a recent call's normal score as one byte: score x SCORE_STEPS, NOT_MEASURED where there is none
 SCORE_STEPS = 36.0
@@ -43,12 +43,12 @@ SCOPE = np.dtype(
         ("time", "i8"),  # scope time, epoch ms
         ("first", "i8"),  # time of the first call
         ("notice_nats", "f8"),
-        ("recount_calls", "i8"),  # calls at which the notice level is looked at again
+        ("recount_calls", "i8"),  # calls at which the notice level is computed again
         ("day", "i8"),
         ("day_calls", "i4", WEEK_DAYS),  # ring over days
         ("measured", "f8", len(CHANNELS)),  # sum of the weights of the signals that were ever measured
         ("channel_nats", "f8", len(CHANNELS)),  # log of the channel's budget divided among them
-        ("next_check_call", "i8"),  # call number and scope time at which Python wants to look
+        ("next_check_call", "i8"),  # call number and scope time of the next check
         ("summary_check_time", "i8"),
         ("summary_check_call", "i8"),  # look_time waits for this call, but not beyond look_latest
         ("latest_check_time", "i8"),

@@ -6,11 +6,11 @@ import numpy as np
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.jit import Record
 from leeboard.detectors.vector.changes import DirectionChanges, FeatureChanges, Vectors
-from leeboard.detectors.vector.store import GIVENS, VECTORS
+from leeboard.detectors.vector.store import CONDITIONING, VECTORS
 
-from .counts import mark, merge_split
+from .counts import merge_counts, set_split_point
 from .kernel import TextState
-from .rows import DIMENSIONS, FEATURES, STORE, TEXT, WARM_UP, WARM_UP_CHUNKS, WARM_UP_TEXTS, chunks_needed
+from .rows import DIMENSIONS, STORE, TEXT_FEATURES, TEXT_STATE, WARM_UP, WARM_UP_CHUNKS, WARM_UP_TEXTS, chunks_needed
 from .signals import (
     CONDITIONAL,
     CONTENT,
@@ -19,7 +19,7 @@ from .signals import (
     KINDS,
     OUTPUT_PARTS,
     SIGNALS,
-    STYLE,
+    STYLE_COLUMN,
     TextArenas,
     is_degenerate,
     restart_inputs,
@@ -27,9 +27,9 @@ from .signals import (
 )
 
 #: columns that look at outputs, and those that look at inputs only
-OUTPUTS, INPUTS = (OUTPUT_PARTS, STYLE, CONDITIONAL), (INPUT_PARTS, CONTENT)
+OUTPUTS, INPUTS = (OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL), (INPUT_PARTS, CONTENT)
 #: columns whose baselines lie in the rings of one side
-RINGS = {"outputs": (STYLE, CONDITIONAL), "inputs": (CONTENT, CONDITIONAL)}
+RINGS = {"outputs": (STYLE_COLUMN, CONDITIONAL), "inputs": (CONTENT, CONDITIONAL)}
 
 
 class TextBank:
@@ -39,17 +39,17 @@ class TextBank:
     version: ClassVar[int] = 1
 
     def __init__(self, scopes: int) -> None:
-        self.texts = Rows(TEXT)
+        self.texts = Rows(TEXT_STATE)
         self.stores = Rows(STORE)
-        self.young = Rows(WARM_UP)
+        self.warm_up = Rows(WARM_UP)
         self.directions = DirectionChanges("direction", DIMENSIONS, DIMENSIONS)
-        self.parts = FeatureChanges(FEATURES)
+        self.parts = FeatureChanges(TEXT_FEATURES)
         self.table = np.full((scopes, 2 + len(SIGNALS)), -1, np.int32)
         self.chunks = np.full((scopes, WARM_UP_CHUNKS), -1, np.int32)
 
     def layout(self) -> tuple[np.dtype[Any], ...]:
         """What is kept of the texts of a scope beside its detectors."""
-        return self.texts.array.dtype, self.stores.array.dtype, self.young.array.dtype
+        return self.texts.array.dtype, self.stores.array.dtype, self.warm_up.array.dtype
 
     def resize(self, scopes: int) -> None:
         """Room for more scopes."""
@@ -64,7 +64,7 @@ class TextBank:
         return TextArenas(
             self.texts.array,
             self.stores.array,
-            self.young.array,
+            self.warm_up.array,
             self.directions.rows.array,
             self.directions.frozen.array,
             self.parts.rows.array,
@@ -88,9 +88,9 @@ class TextBank:
             needed = int(chunks_needed(self.texts.array[i], self.stores.array, self.table[slot, 1], outputs, inputs))
         for k in range(WARM_UP_CHUNKS):
             if k < needed and chunks[k] < 0:
-                chunks[k] = self.young.allocate()
+                chunks[k] = self.warm_up.allocate()
             elif needed == 0 and chunks[k] >= 0:
-                self.young.free(int(chunks[k]))
+                self.warm_up.free(int(chunks[k]))
                 chunks[k] = -1
 
     def add_store(self, slot: int) -> None:
@@ -110,7 +110,7 @@ class TextBank:
             for i in numbers[numbers >= 0].tolist():
                 rows.free(i)
         for i in self.chunks[slot][self.chunks[slot] >= 0].tolist():
-            self.young.free(i)
+            self.warm_up.free(i)
         self.table[slot] = -1
         self.chunks[slot] = -1
 
@@ -120,7 +120,7 @@ class TextBank:
 
     def vectors(self, slot: int, column: int) -> Vectors | None:
         """The vectors that a direction watches; None for features."""
-        return Vectors(self.space(slot), int(KINDS[DIRECTIONS.index(column)])) if column in DIRECTIONS else None
+        return Vectors(self.store(slot), int(KINDS[DIRECTIONS.index(column)])) if column in DIRECTIONS else None
 
     def is_open(self, slot: int, column: int) -> bool:
         """Has the detector an open change?"""
@@ -134,7 +134,7 @@ class TextBank:
         """Row number of a detector, -1 where there is none."""
         return int(self.table[slot, 2 + column])
 
-    def space(self, slot: int) -> Record:
+    def store(self, slot: int) -> Record:
         """The rings of a scope."""
         return self.stores.array[self.table[slot, 1]]
 
@@ -150,19 +150,19 @@ class TextBank:
         """Count what is before the newest so many texts apart, unless an older change is marked."""
         side = self.side(slot, column)
         if not side["split"]:
-            mark(side, max(int(side["events"]) - events, 0))
+            set_split_point(side, max(int(side["events"]) - events, 0))
 
     def end_change(self, slot: int, column: int, *, accepted: bool) -> None:
         """A change has ended: where it was the last one of its side, the counts are one again."""
         others = OUTPUTS if column in OUTPUTS else INPUTS
         side = self.side(slot, column)
         if side["split"] and not any(self.is_open(slot, other) for other in others):
-            merge_split(side, accepted)
+            merge_counts(side, accepted)
 
     def degenerate_side(self, slot: int, column: int, since: int) -> str | None:
         """The side to start afresh (a key of RINGS), now that the level since that event is accepted; None mostly."""
-        side, kind = ("outputs", VECTORS) if column == STYLE else ("inputs", GIVENS)
-        if column not in (STYLE, CONTENT) or not is_degenerate(self.space(slot), kind, since):
+        side, kind = ("outputs", VECTORS) if column == STYLE_COLUMN else ("inputs", CONDITIONING)
+        if column not in (STYLE_COLUMN, CONTENT) or not is_degenerate(self.store(slot), kind, since):
             return None
         return None if any(self.is_open(slot, other) for other in RINGS[side]) else side
 
@@ -172,7 +172,7 @@ class TextBank:
         `features`: these mean something else, too; `vectors`: do inputs have vectors from now on?
         """
         for k in np.flatnonzero(self.chunks[slot] < 0).tolist():
-            self.chunks[slot, k] = self.young.allocate()
+            self.chunks[slot, k] = self.warm_up.allocate()
         args = (self.arenas(), self.table[slot], self.chunks[slot], call, features)
         if side == "outputs":
             restart_outputs(*args)

@@ -1,6 +1,7 @@
-"""What moved in a text, told without its words: means of features and shares of texts that use a token.
+"""Which features and style tokens of a scope's texts have shifted: their counts before and after a change.
 
-Counts go on in blocks of events, so that they can be split near any recent change: `mark` puts aside what was before.
+Counted are sums of features, and for every token of the style vocabulary its document frequency: the number of texts
+that use it. Counts are held in blocks of events, so that `set_split_point` can divide them near any recent change.
 """
 
 import math
@@ -10,40 +11,44 @@ import numpy as np
 from leeboard.detectors.core.algebra import Bytes
 from leeboard.detectors.core.jit import Floats32, Record, kernel
 
-#: events of a block, and blocks by which a change can be looked back on
+#: events of a block, and number of blocks: a split point can be so many blocks back
 SPLIT_EVENTS, SPLIT_BLOCKS = 32, 16
-#: events after which the counts are halved: what is older counts for less
+assert SPLIT_EVENTS <= 255  # counts of a block are bytes
+#: number of texts from which on the counts are halved, so that older texts count for less
 HALVED_AFTER = 8192
-#: a feature or token has moved when its difference is so many standard errors: one false one in 100 reports of some 300
+#: a feature or token has shifted when the difference is so many standard errors: some 300 are compared, and in one of
+#: 100 reports there is a false one
 STANDARD_ERRORS = 4.2
-#: texts needed on either side of the change
+#: texts needed on either side of the split point
 FEWEST_TEXTS = 8.0
-#: a feature that never varied before has moved by this much
+#: shifts in sd are clipped here; it is also the shift of a feature that never varied before
 LARGEST_SD = 100.0
 
 
 def side_dtype(features: int, tokens: int) -> np.dtype[Any]:
-    """Counts of one side (what comes in, or what goes out)."""
+    """Counts of one side of a scope's calls (inputs or outputs), for so many features and tokens."""
     counts = np.dtype(
-        [("texts", "f8"), ("sums", "f8", features), ("squares", "f8", features), ("users", "f4", tokens)], align=True
+        [("texts", "f8"), ("sums", "f8", features), ("squares", "f8", features), ("document_frequency", "f4", tokens)],
+        align=True,
     )
     block = np.dtype(
-        [("texts", "i8"), ("sums", "f8", features), ("squares", "f8", features), ("users", "u1", tokens)], align=True
+        [("texts", "i8"), ("sums", "f8", features), ("squares", "f8", features), ("document_frequency", "u1", tokens)],
+        align=True,
     )
     return np.dtype(
         [
             ("events", "i8"),
-            ("older", counts),  # what has left the blocks; `users`: texts that use the token
+            ("older", counts),  # sums of the blocks that have left the ring
             ("blocks", block, SPLIT_BLOCKS),  # ring
-            ("split", "i8"),  # 1 where a change is marked
-            ("before", counts),  # what was before it
+            ("split", "i8"),  # 1 where there is a split point
+            ("before", counts),  # counts before the split point
         ],
         align=True,
     )
 
 
-class MovedFeature(NamedTuple):
-    """A feature that moved: its number, its means, and the difference in standard deviations of before."""
+class ShiftedFeature(NamedTuple):
+    """A shifted feature: its number, its means before and after, and their difference in standard deviations before."""
 
     feature: int
     before: float
@@ -51,8 +56,8 @@ class MovedFeature(NamedTuple):
     sd: float
 
 
-class MovedToken(NamedTuple):
-    """A token whose use moved: its number, and the shares of texts that use it."""
+class ShiftedToken(NamedTuple):
+    """A token with a shifted document frequency: its number, and the shares of texts that use it before and after."""
 
     token: int
     before: float
@@ -61,7 +66,7 @@ class MovedToken(NamedTuple):
 
 @kernel
 def count_text(side: Record, features: Floats32, style: Bytes) -> None:
-    """Count one text; `style` all zeros where it was not measured."""
+    """Count one text. `features`: (features,); `style`: (tokens,), all zeros where it was not measured."""
     block = side["blocks"][side["events"] // SPLIT_EVENTS % SPLIT_BLOCKS]
     if side["events"] % SPLIT_EVENTS == 0:
         if side["split"] == 0 and side["older"]["texts"] >= HALVED_AFTER:
@@ -75,18 +80,18 @@ def count_text(side: Record, features: Floats32, style: Bytes) -> None:
         block["sums"][k] += x
         block["squares"][k] += x * x
     for k in range(style.size):
-        block["users"][k] += np.uint8(1 if style[k] > 0 else 0)
+        block["document_frequency"][k] += np.uint8(1 if style[k] > 0 else 0)
 
 
 @kernel
 def add(counts: Record, block: Record) -> None:
-    """Add the counts of a block."""
+    """Add the counts of a block to other counts."""
     counts["texts"] += np.float64(block["texts"])
     for k in range(counts["sums"].size):
         counts["sums"][k] += block["sums"][k]
         counts["squares"][k] += block["squares"][k]
-    for k in range(counts["users"].size):
-        counts["users"][k] += np.float32(block["users"][k])
+    for k in range(counts["document_frequency"].size):
+        counts["document_frequency"][k] += np.float32(block["document_frequency"][k])
 
 
 @kernel
@@ -95,7 +100,7 @@ def empty(block: Record) -> None:
     block["texts"] = 0
     block["sums"][:] = 0.0
     block["squares"][:] = 0.0
-    block["users"][:] = 0
+    block["document_frequency"][:] = 0
 
 
 @kernel
@@ -105,13 +110,13 @@ def halve(counts: Record) -> None:
     for k in range(counts["sums"].size):
         counts["sums"][k] *= 0.5
         counts["squares"][k] *= 0.5
-    for k in range(counts["users"].size):
-        counts["users"][k] *= np.float32(0.5)
+    for k in range(counts["document_frequency"].size):
+        counts["document_frequency"][k] *= np.float32(0.5)
 
 
 @kernel
-def mark(side: Record, since: int) -> None:
-    """Put aside what was before event `since` (to the nearest block, as far back as the blocks go)."""
+def set_split_point(side: Record, since: int) -> None:
+    """Set the split point before event `since`: to the nearest block, and at most as far back as the blocks go."""
     newest = (side["events"] - 1) // SPLIT_EVENTS
     first = (since + SPLIT_EVENTS // 2) // SPLIT_EVENTS
     side["split"] = 1
@@ -121,8 +126,8 @@ def mark(side: Record, since: int) -> None:
 
 
 @kernel
-def merge_split(side: Record, accepted: bool) -> None:
-    """The marked change is over; where it was `accepted`, what was before it is forgotten."""
+def merge_counts(side: Record, accepted: bool) -> None:
+    """Remove the split point; where the change was `accepted`, the counts before it are forgotten."""
     side["split"] = 0
     if not accepted:
         return
@@ -146,16 +151,16 @@ def restart_side(side: Record) -> None:
 
 @kernel
 def clear_counts(counts: Record) -> None:
-    """Forget the counts of a counts."""
+    """Set all counts to zero."""
     counts["texts"] = 0.0
     counts["sums"][:] = 0.0
     counts["squares"][:] = 0.0
-    counts["users"][:] = 0.0
+    counts["document_frequency"][:] = 0.0
 
 
 @kernel
 def counts_after(side: Record, after: Record) -> None:
-    """Write what was counted since the marked change into an empty counts."""
+    """Write the counts since the split point into `after`, whose counts are all zero."""
     before = side["before"]
     add_counts(after, side["older"], 1.0)
     for b in range(SPLIT_BLOCKS):
@@ -165,27 +170,27 @@ def counts_after(side: Record, after: Record) -> None:
 
 @kernel
 def add_counts(counts: Record, other: Record, sign: float) -> None:
-    """Add another counts, or take it off."""
+    """Add other counts (`sign` 1), or subtract them (-1)."""
     counts["texts"] += sign * other["texts"]
     for k in range(counts["sums"].size):
         counts["sums"][k] += sign * other["sums"][k]
         counts["squares"][k] += sign * other["squares"][k]
-    for k in range(counts["users"].size):
-        counts["users"][k] += np.float32(sign * np.float64(other["users"][k]))
+    for k in range(counts["document_frequency"].size):
+        counts["document_frequency"][k] += np.float32(sign * np.float64(other["document_frequency"][k]))
 
 
 def texts_before(side: Record) -> float:
-    """Texts counted before the marked change (older ones count for less)."""
+    """Number of texts before the split point; older ones count for less."""
     return float(side["before"]["texts"])
 
 
 def texts_since(side: Record) -> float:
-    """Texts counted since."""
+    """Number of texts since the split point."""
     return float(side["older"]["texts"]) + float(side["blocks"]["texts"].sum()) - texts_before(side)
 
 
 def _both(side: Record) -> tuple[Record, Record] | None:
-    """What was counted before and after the marked change; None where one of them is too little."""
+    """Counts before and after the split point; None where there is none, or too few texts on one side."""
     before = side["before"]
     after = np.zeros(1, before.dtype)[0]
     counts_after(side, after)
@@ -193,8 +198,8 @@ def _both(side: Record) -> tuple[Record, Record] | None:
     return (before, after) if enough else None
 
 
-def moved_features(side: Record) -> list[MovedFeature]:
-    """Features that moved since the marked change, the clearest first."""
+def shifted_features(side: Record) -> list[ShiftedFeature]:
+    """Features whose mean has shifted since the split point, clearest first."""
     both = _both(side)
     if both is None:
         return []
@@ -209,22 +214,22 @@ def moved_features(side: Record) -> list[MovedFeature]:
         if abs(after - before) > STANDARD_ERRORS * error:
             sd = (after - before) / math.sqrt(variance) if variance > 0.0 else math.copysign(LARGEST_SD, after - before)
             sd = min(max(sd, -LARGEST_SD), LARGEST_SD)
-            found.append((-abs(after - before) / max(error, 1e-12), MovedFeature(k, before, after, sd)))
-    return [moved for _, moved in sorted(found)]
+            found.append((-abs(after - before) / max(error, 1e-12), ShiftedFeature(k, before, after, sd)))
+    return [shifted for _, shifted in sorted(found)]
 
 
-def moved_tokens(side: Record) -> list[MovedToken]:
-    """Tokens whose share of texts moved since the marked change, the clearest first."""
+def shifted_tokens(side: Record) -> list[ShiftedToken]:
+    """Tokens whose document frequency has shifted since the split point, clearest first."""
     both = _both(side)
     if both is None:
         return []
     old, new = both
     n, m = float(old["texts"]), float(new["texts"])
     found = []
-    for k in range(len(old["users"])):
-        before, after = float(old["users"][k]) / n, float(new["users"][k]) / m
-        share = (float(old["users"][k]) + float(new["users"][k]) + 1.0) / (n + m + 2.0)
+    for k in range(len(old["document_frequency"])):
+        before, after = float(old["document_frequency"][k]) / n, float(new["document_frequency"][k]) / m
+        share = (float(old["document_frequency"][k]) + float(new["document_frequency"][k]) + 1.0) / (n + m + 2.0)
         error = math.sqrt(share * (1.0 - share) * (1.0 / n + 1.0 / m))
         if abs(after - before) - 0.5 / m > STANDARD_ERRORS * error:
-            found.append((-abs(after - before) / error, MovedToken(k, before, after)))
-    return [moved for _, moved in sorted(found)]
+            found.append((-abs(after - before) / error, ShiftedToken(k, before, after)))
+    return [shifted for _, shifted in sorted(found)]

@@ -12,7 +12,7 @@ from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.vector.drift import ALL_BETS
 from leeboard.pipelines.signals import Signals
 
-from .rows import FEATURES, TextBatch
+from .rows import TEXT_FEATURES, TextBatch
 from .signals import DIRECTIONS, SIGNALS, TextArenas, TextColumns, TextScratch, observe_text
 
 
@@ -20,8 +20,8 @@ class TextState(NamedTuple):
     """Arenas and tables; tables hold row numbers, -1 for none."""
 
     arenas: TextArenas
-    rows: npt.NDArray[np.int32]  # (scopes, 2 + signals): TEXT, SPACE, then the signals' own
-    chunks: npt.NDArray[np.int32]  # (scopes, YOUNG_CHUNKS)
+    rows: npt.NDArray[np.int32]  # (scopes, 2 + signals): TEXT_STATE, STORE, then those of SIGNALS
+    chunks: npt.NDArray[np.int32]  # (scopes, WARM_UP_CHUNKS)
 
 
 class TextConstants(NamedTuple):
@@ -33,7 +33,7 @@ class TextConstants(NamedTuple):
 
 
 class TextWorkspace(NamedTuple):
-    """Space that the kernels write over."""
+    """Scratch space of the kernels."""
 
     nats: Floats  # (signals,)
     page_nats: Floats
@@ -44,7 +44,7 @@ class TextWorkspace(NamedTuple):
 def make_text_constants(signals: Signals) -> TextConstants:
     """Constants of the signals as configured."""
     output_salts, input_salts = (
-        np.array([hash64(f"{SIGNALS[s]}.{k}") for k in range(FEATURES)], np.uint64)
+        np.array([hash64(f"{SIGNALS[s]}.{k}") for k in range(TEXT_FEATURES)], np.uint64)
         for s in range(len(SIGNALS))
         if s not in DIRECTIONS
     )
@@ -55,7 +55,7 @@ def make_text_constants(signals: Signals) -> TextConstants:
 def make_text_workspace() -> TextWorkspace:
     """Scratch space for one thread."""
     nats, page_nats = np.zeros((2, len(SIGNALS)))
-    scratch = TextScratch(np.zeros(FEATURES), np.zeros(max(BETS, ALL_BETS)))
+    scratch = TextScratch(np.zeros(TEXT_FEATURES), np.zeros(max(BETS, ALL_BETS)))
     return TextWorkspace(nats, page_nats, np.zeros(len(SIGNALS), np.int64), scratch)
 
 
@@ -69,13 +69,13 @@ def watch_texts(
     e: int,
     event: np.uint64,
     most_nats: float,
-    space: TextWorkspace,
+    workspace: TextWorkspace,
 ) -> int:
     """The texts of entry e through their signals; the codes of what it led to. `most_nats`: log of the page level."""
     rows = state.rows[slot]
     if rows[0] < 0:
         return QUIET
-    nats, page_nats = space.nats, space.page_nats
+    nats, page_nats = workspace.nats, workspace.page_nats
     for s in range(nats.size):
         more = 0.0
         if rows[2 + s] >= 0:
@@ -83,6 +83,19 @@ def watch_texts(
         nats[s] = scope["notice_nats"] + more
         page_nats[s] = most_nats + more
     arenas, chunks, call = state.arenas, state.chunks[slot], scope["calls"]
-    args = (arenas, rows, chunks, call, batch, e, event, constants.salts, nats, page_nats, space.codes, space.scratch)
+    args = (
+        arenas,
+        rows,
+        chunks,
+        call,
+        batch,
+        e,
+        event,
+        constants.salts,
+        nats,
+        page_nats,
+        workspace.codes,
+        workspace.scratch,
+    )
     codes: int = observe_text(*args)
     return codes

@@ -1,6 +1,6 @@
-"""The five signals of the texts of one scope: what each looks at, one call through all of them, and starting afresh.
+"""The five signals of a scope's texts: what each one watches, one call through all of them, and restarts.
 
-Python decides what happens when a signal fires, returns or moves again, as for numeric signals; here is what it calls.
+As for numeric signals, these kernels report what a signal found, and Python decides what happens then.
 """
 
 from typing import NamedTuple
@@ -9,92 +9,85 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.jit import Arena, Floats, Record, Salts, kernel
 from leeboard.detectors.core.lifecycle import QUIET, report
-from leeboard.detectors.vector.change import frozen_direction_dtype, observe_direction, restart_direction
-from leeboard.detectors.vector.drift import direction_dtype, set_direction_levels
+from leeboard.detectors.vector.change import observe_direction, restart_direction
+from leeboard.detectors.vector.drift import set_direction_levels
 from leeboard.detectors.vector.features import (
-    features_dtype,
-    frozen_features_dtype,
     observe_features,
     restart_features,
     set_features_levels,
 )
-from leeboard.detectors.vector.store import FIT_EVENTS, GIVENS, RESIDUALS, VECTORS, oldest, seen, vector_of
+from leeboard.detectors.vector.store import CONDITIONING, FIT_EVENTS, RESIDUALS, VECTORS, oldest, seen, vector_of
 
 from .counts import restart_side
 from .rows import (
     DIMENSIONS,
-    FEATURES,
     INPUT_FEATURES,
     INPUT_ROW,
     OUTPUT_FEATURES,
     OUTPUT_ROW,
     PAIR_ROW,
-    Rows,
+    RowNumbers,
     TextBatch,
-    take_texts,
+    add_texts,
 )
 
 #: the signals, in the order of `codes` and `nats`
 SIGNALS = ("output_features", "output_style", "output_given_input", "input_features", "input_content")
-OUTPUT_PARTS, STYLE, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
-#: the learned directions among them: what each looks at, and the bit of `take_texts` that says whether it has an event
-DIRECTIONS = (STYLE, CONDITIONAL, CONTENT)
-KINDS = np.array([VECTORS, RESIDUALS, GIVENS])
-FINISHED = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
-#: a scope's rows of PARTS are taken before its call with this number, its SPACE and rows of DIRECTION before that one:
-#: nothing can use them earlier, and most scopes of a fleet never get there
-PARTS_CALL, SPACE_CALL = 101, FIT_EVENTS
+OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
+#: the learned directions among them: which vectors each one watches, and the bit of `add_texts` for an event of it
+DIRECTIONS = (STYLE_COLUMN, CONDITIONAL, CONTENT)
+KINDS = np.array([VECTORS, RESIDUALS, CONDITIONING])
+ADDED = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
+#: number of the text of a side before which a scope gets its rows of features. The evidence of features does not count
+#: earlier, and most scopes of a fleet have fewer calls. Store and directions come before text number FIT_EVENTS
+PARTS_CALL = 101
+assert PARTS_CALL <= FIT_EVENTS
 #: the order in which a scope begins with its signals
-STARTING = (OUTPUT_PARTS, STYLE, INPUT_PARTS, CONTENT, CONDITIONAL)
-#: a quantiser is degenerate when fewer than this share of the coordinates that varied still do
+STARTING = (OUTPUT_PARTS, STYLE_COLUMN, INPUT_PARTS, CONTENT, CONDITIONAL)
+#: a quantiser is degenerate when less than this share of the coordinates that varied at its fit still vary
 DEGENERATE_BELOW = 0.75
-#: newest rows that are looked at for that
+#: newest rows in which coordinates must vary
 DEGENERATE_EVENTS = 100
-
-DIRECTION = direction_dtype(DIMENSIONS, DIMENSIONS)
-FROZEN_DIRECTION = frozen_direction_dtype(DIMENSIONS, DIMENSIONS)
-PARTS = features_dtype(FEATURES)
-FROZEN_PARTS = frozen_features_dtype(FEATURES)
 
 
 def has_enough(column: int, outputs: int, inputs: int) -> bool:
     """Are so many outputs and inputs of a scope enough for a signal to begin?"""
-    texts = {OUTPUT_PARTS: outputs, STYLE: outputs, INPUT_PARTS: inputs, CONTENT: inputs}
+    texts = {OUTPUT_PARTS: outputs, STYLE_COLUMN: outputs, INPUT_PARTS: inputs, CONTENT: inputs}
     return texts.get(column, min(outputs, inputs)) >= (FIT_EVENTS if column in DIRECTIONS else PARTS_CALL)
 
 
 class TextArenas(NamedTuple):
-    """Where the state of all scopes lies."""
+    """Arenas of the state of all scopes, by the dtype of their rows."""
 
-    texts: Arena  # TEXT
-    stores: Arena  # SPACE
-    young: Arena  # YOUNG
-    directions: Arena  # DIRECTION
+    texts: Arena  # TEXT_STATE
+    stores: Arena  # STORE
+    warm_up: Arena  # WARM_UP
+    directions: Arena  # direction_dtype(DIMENSIONS, DIMENSIONS)
     frozen_directions: Arena
-    parts: Arena  # PARTS
+    parts: Arena  # features_dtype(TEXT_FEATURES)
     frozen_parts: Arena
 
 
 class TextColumns(NamedTuple):
-    """Constants of the signals: `hash64` of their names, and for features of `signal.feature number`."""
+    """Salts of the signals: `hash64` of their names, and for features of `<signal>.<feature number>`."""
 
-    output_salts: Salts  # (FEATURES,)
+    output_salts: Salts  # (TEXT_FEATURES,)
     input_salts: Salts
     direction_salts: Salts  # (3,), see DIRECTIONS
 
 
 class TextScratch(NamedTuple):
-    """Space that the kernels write over."""
+    """Scratch space of the kernels."""
 
-    values: Floats  # (FEATURES,)
-    bets: Floats  # betting.BETS or vector.ALL_BETS, the larger one
+    values: Floats  # (TEXT_FEATURES,)
+    bets: Floats  # betting.BETS or drift.ALL_BETS, whichever is larger
 
 
 @kernel
 def observe_text(
     arenas: TextArenas,
-    rows: Rows,
-    chunks: Rows,
+    rows: RowNumbers,
+    chunks: RowNumbers,
     call: int,
     batch: TextBatch,
     e: int,
@@ -105,16 +98,16 @@ def observe_text(
     codes: npt.NDArray[np.int64],
     scratch: TextScratch,
 ) -> int:
-    """Entry e, call number `call` (from 1) of its scope, through the five signals; all codes in one.
+    """Entry e of a batch, call number `call` (from 1) of its scope, through the five signals; returns all codes or-ed.
 
-    `rows`: (7,) of the scope: TEXT, SPACE, then those of SIGNALS, -1 where it has none, yet (see PARTS_CALL) or because
-    the signal is switched off; `chunks`: of YOUNG (see `chunks_needed`). `event`: hash of the call. `nats` and
-    `page_nats`: (5,) logs of the levels for notice and page, in events of a signal. `codes`: (5,), written: FIRED,
-    RETURNED, NEXT, LEVEL or QUIET.
+    `rows` (7,): row numbers of the scope's TEXT_STATE, STORE and SIGNALS, -1 where it has none: not yet (see
+    PARTS_CALL), or because the signal is switched off. `chunks`: its rows of WARM_UP (see `chunks_needed`). `event`:
+    hash of the call. `nats`, `page_nats` (5,): natural logs of the notice and page levels, in events of a signal.
+    `codes` (5,), written: FIRED, RETURNED, NEXT, LEVEL or QUIET.
     """
     codes[:] = QUIET
     i = rows[1]
-    usable, finished = take_texts(arenas.texts[rows[0]], arenas.stores, i, arenas.young, chunks, call, batch, e)
+    usable, added = add_texts(arenas.texts[rows[0]], arenas.stores, i, arenas.warm_up, chunks, call, batch, e)
     for s in (OUTPUT_PARTS, INPUT_PARTS):
         i = rows[2 + s]
         features, salts, needed = batch.output_features[e], columns.output_salts, OUTPUT_FEATURES
@@ -129,12 +122,12 @@ def observe_text(
     for d in range(len(DIRECTIONS)):
         s = DIRECTIONS[d]
         i = rows[2 + s]
-        if i < 0 or finished & FINISHED[d] == 0:
+        if i < 0 or added & ADDED[d] == 0:
             continue
-        row, old, space = arenas.directions[i], arenas.frozen_directions, arenas.stores[rows[1]]
+        row, old, store = arenas.directions[i], arenas.frozen_directions, arenas.stores[rows[1]]
         set_direction_levels(row, nats[s], page_nats[s])
         salt = columns.direction_salts[d]
-        arguments = (arenas.directions, i, old, space, KINDS[d], event, salt, nats[s], scratch.bets)
+        arguments = (arenas.directions, i, old, store, KINDS[d], event, salt, nats[s], scratch.bets)
         codes[s] = report(row, observe_direction(*arguments))
     joint = QUIET
     for s in range(len(SIGNALS)):
@@ -143,14 +136,14 @@ def observe_text(
 
 
 @kernel
-def is_degenerate(space: Record, kind: int, since: int) -> bool:
-    """Do many coordinates no longer vary among the rows since event `since`, as when answers changed their language?
+def is_degenerate(store: Record, kind: int, since: int) -> bool:
+    """Is the quantiser degenerate: do many coordinates no longer vary since event `since`, as in another language?
 
-    To be asked when a new level is accepted; then outputs (VECTORS) or inputs (GIVENS) should start afresh.
+    To be asked when a new level is accepted; outputs (VECTORS) or inputs (CONDITIONING) should then be restarted.
     """
-    quantiser = space["quantiser"] if kind == VECTORS else space["given_quantiser"]
-    last = seen(space, kind)
-    first = max(since, oldest(space, kind), last - DEGENERATE_EVENTS)
+    quantiser = store["quantiser"] if kind == VECTORS else store["conditioning_quantiser"]
+    last = seen(store, kind)
+    first = max(since, oldest(store, kind), last - DEGENERATE_EVENTS)
     n = last - first
     if n < DEGENERATE_EVENTS // 2:
         return False
@@ -160,57 +153,59 @@ def is_degenerate(space: Record, kind: int, since: int) -> bool:
         counts[:] = 0
         most = 0
         for event in range(first, last):
-            place = np.int64(vector_of(space, kind, event)[j]) + 128
-            counts[place] += 1
-            most = max(most, counts[place])
+            value = np.int64(vector_of(store, kind, event)[j]) + 128
+            counts[value] += 1
+            most = max(most, counts[value])
         varying += 1 if 20 * most < 19 * n else 0
-    degenerate_side: bool = varying < DEGENERATE_BELOW * quantiser["varying"]
-    return degenerate_side
+    degenerate: bool = varying < DEGENERATE_BELOW * quantiser["varying"]
+    return degenerate
 
 
 @kernel
-def restart_outputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, features: bool) -> None:
-    """Outputs are counted differently from now on, or their quantiser is degenerate: their side starts afresh, pairs with it.
+def restart_outputs(arenas: TextArenas, rows: RowNumbers, chunks: RowNumbers, call: int, features: bool) -> None:
+    """Restart outputs and pairs: outputs are measured differently from now on, or their quantiser is degenerate.
 
-    `chunks`: of YOUNG, -1 for none; `call`: number of the next call; `features`: do the features mean something else,
-    too? Open changes of these signals end without a word: their watchers and frozen references are the owner's to take back,
+    `chunks`: rows of WARM_UP, -1 for none; `call`: number of the next call; `features`: do the features mean something
+    else, too? Open changes of these signals end unreported; the owner frees their watchers and frozen references
     before.
     """
     text = arenas.texts[rows[0]]
     text["restarted"] = call
-    text["young_outputs"] = 0
+    text["warm_up_outputs"] = 0
     restart_side(text["outputs"])
     for k in range(chunks.size):
         if chunks[k] >= 0:
-            forget_outputs(arenas.young[chunks[k]])
+            forget_outputs(arenas.warm_up[chunks[k]])
     if rows[1] >= 0:
-        space = arenas.stores[rows[1]]
-        space["ring"]["events"] = 0
-        space["quantiser"]["fitted"] = 0
-        space["paired"] = 0
-    restart_signal(arenas, rows, STYLE)
+        store = arenas.stores[rows[1]]
+        store["ring"]["events"] = 0
+        store["quantiser"]["fitted"] = 0
+        store["paired"] = 0
+    restart_signal(arenas, rows, STYLE_COLUMN)
     restart_signal(arenas, rows, CONDITIONAL)
     if features:
         restart_signal(arenas, rows, OUTPUT_PARTS)
 
 
 @kernel
-def restart_inputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, features: bool, vectors: bool) -> None:
-    """The same for inputs, also when another embedder makes their vectors; `vectors`: do they have any from now on?"""
+def restart_inputs(
+    arenas: TextArenas, rows: RowNumbers, chunks: RowNumbers, call: int, features: bool, vectors: bool
+) -> None:
+    """As `restart_outputs` for inputs, also when another embedder makes their vectors; `vectors`: do they have any?"""
     text = arenas.texts[rows[0]]
     text["restarted"] = call
-    text["young_inputs"] = 0
+    text["warm_up_inputs"] = 0
     text["vectors"] = 1 if vectors else 0
     restart_side(text["inputs"])
     for k in range(chunks.size):
         if chunks[k] >= 0:
-            forget_inputs(arenas.young[chunks[k]])
+            forget_inputs(arenas.warm_up[chunks[k]])
     if rows[1] >= 0:
-        space = arenas.stores[rows[1]]
-        space["ring"]["partners"][:] = -1
-        space["given"]["events"] = 0
-        space["given_quantiser"]["fitted"] = 0
-        space["paired"] = 0
+        store = arenas.stores[rows[1]]
+        store["ring"]["partners"][:] = -1
+        store["conditioning"]["events"] = 0
+        store["conditioning_quantiser"]["fitted"] = 0
+        store["paired"] = 0
     restart_signal(arenas, rows, CONTENT)
     restart_signal(arenas, rows, CONDITIONAL)
     if features:
@@ -219,7 +214,7 @@ def restart_inputs(arenas: TextArenas, rows: Rows, chunks: Rows, call: int, feat
 
 @kernel
 def forget_outputs(chunk: Record) -> None:
-    """Make the outputs of a chunk of YOUNG as they were when it was new."""
+    """Clear the outputs of a warm-up chunk."""
     chunk["features"][:] = 0.0
     chunk["style"][:] = 0
     chunk["tokens"][:] = 0
@@ -229,7 +224,7 @@ def forget_outputs(chunk: Record) -> None:
 
 @kernel
 def forget_inputs(chunk: Record) -> None:
-    """The same for its inputs; outputs that are there are no halves of pairs any more."""
+    """Clear the inputs of a warm-up chunk; its outputs have no conditioning vector any more."""
     chunk["input_features"][:] = 0.0
     chunk["vectors"][:] = 0
     chunk["scales"][:] = 0.0
@@ -240,8 +235,8 @@ def forget_inputs(chunk: Record) -> None:
 
 
 @kernel
-def restart_signal(arenas: TextArenas, rows: Rows, s: int) -> None:
-    """A new baseline for signal s, where the scope has it."""
+def restart_signal(arenas: TextArenas, rows: RowNumbers, s: int) -> None:
+    """Start a new baseline of signal s, where the scope has it."""
     i = rows[2 + s]
     if i >= 0 and s in (OUTPUT_PARTS, INPUT_PARTS):
         restart_features(arenas.parts[i])

@@ -1,7 +1,7 @@
-"""The rings of a scope's texts as parts of bytes: what a checkpoint writes, and reads back.
+"""The vector store of a scope's texts as parts of bytes, which a checkpoint writes and reads back.
 
-A call touches one row of each ring, so a checkpoint that names the newest call of the one before writes a chunk or two
-of eight, and the quantisers only where one was fitted since.
+A call changes one row of each ring. A checkpoint that names the newest call of the previous one therefore writes one or
+two chunks of eight, and the quantisers only if one of them was fitted since.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,81 +16,83 @@ from leeboard.detectors.vector.store import CHUNK_ROWS, CHUNKS
 _COUNTS = (
     ("ring", "events"),
     ("ring", "written"),
-    ("given", "events"),
-    ("given", "written"),
+    ("conditioning", "events"),
+    ("conditioning", "written"),
     ("paired",),
     ("pairs_written",),
 )
 #: fields that change when a quantiser is fitted
-_QUANTISERS = (("quantiser",), ("given_quantiser",))
+_QUANTISERS = (("quantiser",), ("conditioning_quantiser",))
 #: fields with one entry a row
 _ROWS = (
     ("ring", "codes"),
-    ("ring", "calls"),
+    ("ring", "indices"),
     ("ring", "partners"),
-    ("given", "codes"),
-    ("given", "calls"),
-    ("given", "partners"),
+    ("conditioning", "codes"),
+    ("conditioning", "indices"),
+    ("conditioning", "partners"),
     ("pairs",),
 )
 
 
-def stored_parts(space: Record, after_call: int = 0) -> dict[str, bytes]:
-    """Parts of a space that changed after call number `after_call` (0: all of them), not compressed.
+def stored_parts(store: Record, after_call: int = 0) -> dict[str, bytes]:
+    """Parts of a store that have changed after call number `after_call` (0: all parts), not compressed.
 
-    `counts`: always; `quantisers`: some 20 KB; `rows.<k>`: up to 29 KB for a chunk of 148 rows.
+    `counts`: always; `coders`: the quantisers, some 20 KB; `rows.<k>`: chunk k, up to 29 KB for its 148 rows.
     """
-    parts = {"counts": _join(_field(space, path) for path in _COUNTS)}
+    parts = {"counts": _join(_field(store, path) for path in _COUNTS)}
     if (
         after_call == 0
-        or max(int(space[quantiser]["fitted"]) for quantiser in ("quantiser", "given_quantiser")) > after_call
+        or max(int(store[quantiser]["fitted"]) for quantiser in ("quantiser", "conditioning_quantiser")) > after_call
     ):
-        parts["coders"] = _join(_field(space, path) for path in _QUANTISERS)
+        parts["coders"] = _join(_field(store, path) for path in _QUANTISERS)
     for k in range(CHUNKS):
-        if _written(space, k) > after_call:
-            parts[f"rows.{k}"] = _join(_chunk(space, path, k) for path in _ROWS)
+        if _written(store, k) > after_call:
+            parts[f"rows.{k}"] = _join(_chunk(store, path, k) for path in _ROWS)
     return parts
 
 
-def put_store(space: Record, parts: Mapping[str, bytes]) -> None:
-    """Write all parts of a space into an empty one. Raises ValueError where a part is missing or has the wrong size.
+def put_store(store: Record, parts: Mapping[str, bytes]) -> None:
+    """Write all parts into an empty store. Raises ValueError where a part is missing or has the wrong size.
 
-    Rows that were never written are not looked at: what there is may be left of another space of that name.
+    Chunks that were never written are ignored: they may be left from an earlier store of the same name.
     """
     for name, fields in (("counts", _COUNTS), ("coders", _QUANTISERS)):
         if name not in parts:
             raise ValueError(f"no part {name}")
-        _write(name, parts[name], [_field(space, path) for path in fields])
+        _write(name, parts[name], [_field(store, path) for path in fields])
     for k in range(CHUNKS):
         name = f"rows.{k}"
-        if _written(space, k) == 0:
+        if _written(store, k) == 0:
             continue
         if name not in parts:
             raise ValueError(f"no part {name}")
-        _write(name, parts[name], [_chunk(space, path, k) for path in _ROWS])
+        _write(name, parts[name], [_chunk(store, path, k) for path in _ROWS])
 
 
 def warm_up_written(chunk: Record) -> int:
-    """Number of the newest call in a chunk of YOUNG, 0 where it is empty."""
+    """Number of the newest call in a warm-up chunk, 0 where it is empty."""
     return max(int(chunk["calls"].max()), int(chunk["input_calls"].max()))
 
 
-def _written(space: Record, k: int) -> int:
-    """Number of the newest call that was written to chunk k of any ring."""
-    return max(int(space["ring"]["written"][k]), int(space["given"]["written"][k]), int(space["pairs_written"][k]))
+def _written(store: Record, k: int) -> int:
+    """Number of the newest call written to chunk k of either ring or of the pairs, 0 for none."""
+    return max(
+        int(store["ring"]["written"][k]), int(store["conditioning"]["written"][k]), int(store["pairs_written"][k])
+    )
 
 
-def _field(space: Record, path: tuple[str, ...]) -> npt.NDArray[Any]:
-    """A field as a view, one axis at least."""
-    whole = np.asarray(space).reshape(1)
+def _field(store: Record, path: tuple[str, ...]) -> npt.NDArray[Any]:
+    """A field as a view, with at least one axis."""
+    whole = np.asarray(store).reshape(1)
     for name in path:
         whole = whole[name]
     return whole
 
 
-def _chunk(space: Record, path: tuple[str, ...], k: int) -> npt.NDArray[Any]:
+def _chunk(store: Record, path: tuple[str, ...], k: int) -> npt.NDArray[Any]:
     """The rows of chunk k of a field, as a view."""
-    return _field(space, path)[:, k * CHUNK_ROWS : (k + 1) * CHUNK_ROWS]
+    return _field(store, path)[:, k * CHUNK_ROWS : (k + 1) * CHUNK_ROWS]
 
 
 def _join(fields: Iterator[npt.NDArray[Any]]) -> bytes:
