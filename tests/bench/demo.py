@@ -2,7 +2,7 @@
 
 import numpy as np
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.evaluate import Found, find
+from leeboard.pipelines.evaluate import FoundCause, find
 from leeboard.pipelines.replay import Replay
 from leeboard.pipelines.simulate import default_scenario, demo_scenario, simulate, truth
 
@@ -11,7 +11,7 @@ from .table import note, table
 SEEDS = range(20)
 
 
-def run(seed: int, days: float | None = None) -> tuple[list[Found], int, int]:
+def run(seed: int, days: float | None = None) -> tuple[list[FoundCause], int, int]:
     """Causes with what was found, incidents without a cause, and pages without a cause."""
     scenario = demo_scenario(seed) if days is None else default_scenario(seed, days, 5000, text=False)
     runner = Replay(Config())
@@ -26,7 +26,7 @@ def section() -> str:
     parts = []
     for title, days in (("the demo, 20 seeds", None), ("every cause, 14 days of 5,000 calls, 20 seeds", 14.0)):
         results = [run(seed, days) for seed in SEEDS]
-        by_cause: dict[str, list[Found]] = {}
+        by_cause: dict[str, list[FoundCause]] = {}
         for found, _, _ in results:
             for item in found:
                 by_cause.setdefault(item.cause.cause, []).append(item)

@@ -1,7 +1,7 @@
 """Documented changes through the whole product: `leeboard replay` with default settings."""
 
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.replay import Incident, Replay
+from leeboard.pipelines.replay import Replay, ReplayedIncident
 from leeboard.schemas import ModelCall
 
 from tests.realdata import Stream, load, names
@@ -11,7 +11,7 @@ from .table import note, table
 SHOWN_SIGNALS = 3
 
 
-def replayed(calls: list[ModelCall]) -> list[Incident]:
+def replayed(calls: list[ModelCall]) -> list[ReplayedIncident]:
     """The incidents of a stream."""
     runner = Replay(Config())
     runner.feed(iter(calls))

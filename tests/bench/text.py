@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from cramjam import lz4
 from leeboard.pipelines.kafka.worker.sender import default_partition
-from leeboard.pipelines.measure import MeasureSettings
-from leeboard.pipelines.measure.embed import StaticEmbedder
 from leeboard.pipelines.measure.embed.export import export
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.embed.table import read_table
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.measure.text import TextReader
 from leeboard.pipelines.runtime.normalise import Normaliser
 from leeboard.pipelines.topics import TopicSettings

@@ -15,7 +15,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import python_client
-from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.measure.measurer import Measurer
 from leeboard.pipelines.topics import StageName
 from leeboard.schemas import ModelCall, Observation, encode, encode_observation
 

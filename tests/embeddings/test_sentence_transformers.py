@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from leeboard.pipelines.measure import EmbedderError, EmbedderSettings, Measurer, MeasureSettings
-from leeboard.pipelines.measure.embed import StaticEmbedder, make_embedder
 from leeboard.pipelines.measure.embed.export import export, tokenizer
+from leeboard.pipelines.measure.embed.make import make_embedder
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.embed.table import read_table
+from leeboard.pipelines.measure.measurer import Measurer
+from leeboard.pipelines.measure.settings import EmbedderError, EmbedderSettings, MeasureSettings
 from leeboard.schemas import FLAGS, ModelCall
 
 from tests.pipelines.text.digests import TEXTS

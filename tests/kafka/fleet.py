@@ -18,7 +18,7 @@ from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.operate.topics import apply_topics
 from leeboard.schemas import ModelCall, encode, route_of, scope_key
 
-from .broker import Broker, die_with_parent
+from .broker import POLL_MS, Broker, die_with_parent
 
 PARTITIONS = 6
 #: short enough that every kind of write happens in a test
@@ -188,7 +188,7 @@ class Fleet:
                 consumer.seek_to_beginning(tp)
                 end = consumer.end_offsets([tp])[tp]
                 while consumer.position(tp) < end:
-                    found += consumer.poll(1000).get(tp, [])
+                    found += consumer.poll(POLL_MS).get(tp, [])
         finally:
             consumer.close()
         return found

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from leeboard.pipelines.kafka.worker.sender import default_partition
-from leeboard.pipelines.measure import MeasureSettings
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.runtime.fold import SOURCE_HEADER, OutgoingRecord
 from leeboard.pipelines.runtime.incoming import Watermarks, decode_measured
 from leeboard.pipelines.runtime.normalise import Normaliser

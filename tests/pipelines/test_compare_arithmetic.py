@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from leeboard.pipelines.compare.columns import blocks
-from leeboard.pipelines.compare.fits import Layout, fit, quantile
+from leeboard.pipelines.compare.fits import Layout, least_squares, quantile
 from leeboard.pipelines.compare.judge import holm
 from leeboard.pipelines.compare.shares import ShareEffect, paired_share_difference
 from scipy import stats
@@ -13,7 +13,7 @@ def test_without_groups_the_standard_error_is_welchs():
     rng = np.random.default_rng(18)
     first, second = rng.standard_normal(30), 2 * rng.standard_normal(50) + 1
     y, side = np.concatenate([first, second]), np.repeat([0, 1], [30, 50])
-    fitted = fit(y, np.column_stack([np.ones(80), side]), 1, Layout(side, (np.arange(80),)))
+    fitted = least_squares(y, np.column_stack([np.ones(80), side]), 1, Layout(side, (np.arange(80),)))
     welch = stats.ttest_ind(second, first, equal_var=False)
     assert fitted.estimate / fitted.errors[0].se == pytest.approx(welch.statistic)
     assert fitted.errors[0].df == pytest.approx(welch.df)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from leeboard.pipelines.config import Config, ConfigError, load, printable
+from leeboard.pipelines.config import Config, ConfigError, load, printable_config
 from leeboard.pipelines.notify.settings import RouteSettings
 from leeboard.pipelines.notify.sinks import SinkSettings
 from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, TEXT
@@ -89,7 +89,7 @@ def test_a_wrong_variable_is_named(variable: str) -> None:
 def test_secrets_are_never_printed(tmp_path: Path) -> None:
     found = config(tmp_path, "", LEEBOARD__PRIVACY__KEY="hush-hush")
     assert found.measure().key == "hush-hush"
-    assert "hush-hush" not in str(printable(found))
+    assert "hush-hush" not in str(printable_config(found))
     key = tmp_path / "key"
     key.write_text("from a file\n")
     assert config(tmp_path, f"[privacy]\nkey_file = '{key}'\n").measure().key == "from a file"

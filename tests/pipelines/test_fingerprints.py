@@ -2,7 +2,8 @@
 
 import hashlib
 
-from leeboard.pipelines.measure import Measurer, MeasureSettings
+from leeboard.pipelines.measure.measurer import Measurer
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.schemas import ModelCall, encode_observation
 
 

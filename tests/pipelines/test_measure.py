@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leeboard.pipelines.ingest import decode_line
-from leeboard.pipelines.measure import PRICE_SOURCE, Measurer, MeasureSettings
-from leeboard.pipelines.measure.measurer import MAX_ID_BYTES, MAX_SCORES, MAX_TOOLS, SCOPES_KEPT
+from leeboard.pipelines.measure.measurer import MAX_ID_BYTES, MAX_SCORES, MAX_TOOLS, SCOPES_KEPT, Measurer
+from leeboard.pipelines.measure.pricing import PRICE_SOURCE
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.schemas import (
     FLAGS,
     GROUPS,

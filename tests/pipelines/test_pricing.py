@@ -7,8 +7,7 @@ import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data import providers
 from genai_prices.types import ModelPrice, TieredPrices
-from leeboard.pipelines.measure import PRICE_SOURCE, price_usd
-from leeboard.pipelines.measure.pricing import MAX_NAME_CHARS, MODELS_KEPT, _bands, _tariff
+from leeboard.pipelines.measure.pricing import MAX_NAME_CHARS, MODELS_KEPT, PRICE_SOURCE, _bands, _tariff, price_usd
 
 JUNE_2025 = 1_748_779_200_000
 NOVEMBER_2026 = 1_795_435_200_000

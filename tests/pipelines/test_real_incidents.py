@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.replay import Incident, Replay
+from leeboard.pipelines.replay import Replay, ReplayedIncident
 from leeboard.schemas import ModelCall, SignalShift
 from msgspec.structs import replace
 
@@ -25,7 +25,7 @@ SEEN_WITHIN = 60
 class Seen:
     """An incident by the indices of its calls."""
 
-    incident: Incident
+    incident: ReplayedIncident
     opened: int
     ended: int | None
 

@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.replay import Replay, Result
+from leeboard.pipelines.replay import Replay, ReplayResult
 from leeboard.pipelines.report import Recorder, recorder, write_report
 from leeboard.pipelines.report.page import MAX_CARDS
-from leeboard.pipelines.report.series import series_of, wilson
+from leeboard.pipelines.report.series import series_of, share_with_interval
 from leeboard.pipelines.watch.settings import WatchSettings
 from leeboard.schemas import ModelCall, Reject
 
@@ -49,7 +49,7 @@ def calls(
     return made
 
 
-def replay(records: list[ModelCall | Reject], config: Config | None = None) -> tuple[Result, str]:
+def replay(records: list[ModelCall | Reject], config: Config | None = None) -> tuple[ReplayResult, str]:
     config = config or Config()
     kept = Recorder()
     runner = Replay(config, observer=kept.observe)
@@ -84,7 +84,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def slow() -> tuple[Result, str]:
+def slow() -> tuple[ReplayResult, str]:
     """Two scopes, one of which gets slower."""
     return replay([*calls(900), *calls(700, app="quiet", latency=1.0)])
 
@@ -100,7 +100,7 @@ def hostile() -> str:
     return named[1]
 
 
-def test_an_incident_is_told_with_its_sentence_numbers_and_calls(slow: tuple[Result, str]) -> None:
+def test_an_incident_is_told_with_its_sentence_numbers_and_calls(slow: tuple[ReplayResult, str]) -> None:
     result, text = slow
     [incident] = result.incidents()
     page = Page(text)
@@ -116,7 +116,7 @@ def test_an_incident_is_told_with_its_sentence_numbers_and_calls(slow: tuple[Res
     assert "shop / default / default" in shown and "quiet / default / default" in shown
 
 
-def test_every_chart_has_its_data_and_its_description(slow: tuple[Result, str]) -> None:
+def test_every_chart_has_its_data_and_its_description(slow: tuple[ReplayResult, str]) -> None:
     page = Page(slow[1])
     boxes = [attributes for tag, attributes in page.elements if "data-figure" in attributes]
     assert len(boxes) == len(page.figures) >= 4
@@ -124,7 +124,7 @@ def test_every_chart_has_its_data_and_its_description(slow: tuple[Result, str]) 
     assert all(figure["data"] for figure in page.figures)
 
 
-def test_the_chart_over_time_marks_the_change(slow: tuple[Result, str]) -> None:
+def test_the_chart_over_time_marks_the_change(slow: tuple[ReplayResult, str]) -> None:
     [incident] = slow[0].incidents()
     marked = [
         shape["x0"]
@@ -158,11 +158,11 @@ def test_what_moved_in_texts_is_named_and_no_word_of_them_is_shown() -> None:
     assert not set(words) & set(re.findall(r"\w+", shown))
 
 
-def test_the_same_result_gives_the_same_bytes(slow: tuple[Result, str]) -> None:
+def test_the_same_result_gives_the_same_bytes(slow: tuple[ReplayResult, str]) -> None:
     assert replay([*calls(900), *calls(700, app="quiet", latency=1.0)])[1] == slow[1]
 
 
-def test_nothing_is_fetched_from_elsewhere(slow: tuple[Result, str]) -> None:
+def test_nothing_is_fetched_from_elsewhere(slow: tuple[ReplayResult, str]) -> None:
     page = Page(slow[1])
     policy = next(a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None and "default-src 'none'" in policy and "unsafe-eval" not in policy
@@ -227,7 +227,7 @@ def test_calls_of_scopes_beyond_the_limit_are_counted(monkeypatch: pytest.Monkey
     assert "40 calls of later scopes were not kept" in re.sub(r"\s+", " ", Page(text).text)
 
 
-def test_latency_given_tokens_is_drawn_against_what_it_was(slow: tuple[Result, str]) -> None:
+def test_latency_given_tokens_is_drawn_against_what_it_was(slow: tuple[ReplayResult, str]) -> None:
     kept = Recorder()
     runner = Replay(Config(), observer=kept.observe)
     runner.feed(calls(900))
@@ -240,7 +240,7 @@ def test_latency_given_tokens_is_drawn_against_what_it_was(slow: tuple[Result, s
 
 def test_the_interval_of_a_share_holds_it() -> None:
     for hits, n in ((0, 0), (0, 10), (10, 10), (3, 10)):
-        share, low, high = wilson(hits, n)
+        share, low, high = share_with_interval(hits, n)
         assert 0.0 <= low <= share <= high <= 1.0 and (n == 0 or low < high)
 
 
@@ -271,7 +271,7 @@ def rendered(browser: str, text: str, folder: Path, width: int = 1280) -> tuple[
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_a_browser_draws_every_chart(browser: str, slow: tuple[Result, str], tmp_path: Path, width: int) -> None:
+def test_a_browser_draws_every_chart(browser: str, slow: tuple[ReplayResult, str], tmp_path: Path, width: int) -> None:
     document, log = rendered(browser, slow[1], tmp_path, width)
     expected = len(Page(slow[1]).figures)
     assert document.count('class="main-svg"') >= expected

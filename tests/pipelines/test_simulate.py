@@ -154,7 +154,7 @@ def test_prompt_edited_changes_version_text_and_answers() -> None:
 
 def test_traffic_mix_brings_a_new_kind_at_its_share_and_leaves_the_others_alone() -> None:
     one = app("invoice-extraction")
-    kind = sim.Kind(name="new", share=1, input_tokens=6500, output_tokens=95, topic="receipts")
+    kind = sim.RequestKind(name="new", share=1, input_tokens=6500, output_tokens=95, topic="receipts")
     pairs, _ = with_and_without(one, sim.TrafficMix(scope=one.scope, start_ms=CHANGE, kind=kind, share=0.3))
     moved = [a.input_tokens != b.input_tokens for a, b in pairs if not a.error_type]
     assert statistics.fmean(moved) == pytest.approx(0.3, abs=0.03)

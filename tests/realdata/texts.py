@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.pipelines.measure.embed import EmbedderSettings
-from leeboard.pipelines.measure.texts import Texts, TextSettings
+from leeboard.pipelines.measure.settings import EmbedderSettings, TextSettings
+from leeboard.pipelines.measure.texts import Texts
 from leeboard.schemas import FEATURES, STYLE, ModelCall, TextMeasures
 
 from .folder import document, lines, rows

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from .replay import Incident
+from .replay import ReplayedIncident
 from .simulate import Injected
+from .units import DAY_MS
 
 #: alerts so long after the end of a cause still belong to it
-AFTER_MS = 86_400_000
+AFTER_MS = DAY_MS
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class FoundCause(Struct, frozen=True, kw_only=True):
     """A cause and the incident that answers it."""
 
     cause: Injected
@@ -24,16 +25,18 @@ class Found(Struct, frozen=True, kw_only=True):
     paged: bool
 
 
-def find(causes: Sequence[Injected], incidents: Sequence[Incident]) -> tuple[list[Found], list[Incident]]:
+def find(
+    causes: Sequence[Injected], incidents: Sequence[ReplayedIncident]
+) -> tuple[list[FoundCause], list[ReplayedIncident]]:
     """For every cause the first alert that names one of its signals; and the incidents that belong to no cause.
 
     A cause without `moves` expects nothing. An alert answers a cause if it stands in the cause's scope, comes after its
     start and before its end plus a day, and one of its signals is among `moves` or `follow`.
     """
-    found: list[Found] = []
+    found: list[FoundCause] = []
     explained: set[str] = set()
     for cause in causes:
-        best: Found | None = None
+        best: FoundCause | None = None
         until = None if cause.end_ms is None else cause.end_ms + AFTER_MS
         for incident in incidents:
             for alert in incident.alerts:
@@ -48,13 +51,13 @@ def find(causes: Sequence[Injected], incidents: Sequence[Incident]) -> tuple[lis
                     continue
                 explained.add(alert.dedup_key)
                 if best is None:
-                    best = Found(
+                    best = FoundCause(
                         cause=cause,
                         incident=alert.dedup_key,
                         delay_ms=alert.time - cause.start_ms,
                         calls=alert.evidence.positions.this.sequence - cause.calls_before,
                         paged=incident.joined or (incident.paged_at or 0) >= cause.start_ms,
                     )
-        found.append(best or Found(cause=cause, incident=None, delay_ms=None, calls=None, paged=False))
+        found.append(best or FoundCause(cause=cause, incident=None, delay_ms=None, calls=None, paged=False))
     rest = [incident for incident in incidents if incident.last.dedup_key not in explained]
     return found, rest

@@ -12,13 +12,12 @@ from leeboard.schemas import (
     Observation,
     Page,
     Reject,
-    Score,
     Summary,
     epoch_ms,
 )
 
 from .config import Config
-from .measure import Measurer
+from .measure.measurer import Measurer
 from .numerics import numerics_tag
 from .watch.engine import Engine, Record
 from .watch.gate.fold import Gate
@@ -30,7 +29,7 @@ MAX_REJECTS = 1000
 
 
 @dataclass(slots=True)
-class Incident:
+class ReplayedIncident:
     """One incident of a replay: its alerts in order, and when it paged."""
 
     alerts: list[Alert]
@@ -49,7 +48,7 @@ class Incident:
 
 
 @dataclass(slots=True)
-class Result:
+class ReplayResult:
     """What a replay found."""
 
     calls: int = 0
@@ -70,11 +69,11 @@ class Result:
     unmeasured: dict[str, int] = field(default_factory=dict)
     ledger: Ledger | None = None
 
-    def incidents(self) -> list[Incident]:
+    def incidents(self) -> list[ReplayedIncident]:
         """The incidents in the order in which they opened."""
-        found: dict[str, Incident] = {}
+        found: dict[str, ReplayedIncident] = {}
         for alert in self.alerts:
-            found.setdefault(alert.dedup_key, Incident([])).alerts.append(alert)
+            found.setdefault(alert.dedup_key, ReplayedIncident([])).alerts.append(alert)
         for page in self.pages:
             if page.status == "trigger":
                 found[page.page_key].paged_at = page.time
@@ -86,7 +85,8 @@ class Result:
 class Replay:
     """Feeds records through measuring and the engine; `finish` merges the alerts and asks the gate.
 
-    `observer` sees every observation and every alert or summary (the report draws from them).
+    `observer` gets the observations of every batch before the engine does, `summarised` every summary that the engine
+    emits on the way.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Replay:
         observer: Callable[[list[Observation]], None] | None = None,
         summarised: Callable[[Summary], None] | None = None,
     ) -> None:
-        self.result = Result()
+        self.result = ReplayResult()
         self._settings = config.engine()
         #: partition -> engine, and how many records it has had
         self._engines: dict[int, Engine] = {}
@@ -118,8 +118,8 @@ class Replay:
             self._count(measured)
             self._step(measured, partition)
 
-    def finish(self) -> Result:
-        """Merge alerts by (time, scope, sequence), let the gate decide, and close the books."""
+    def finish(self) -> ReplayResult:
+        """Merge alerts by (time, scope, sequence), let the gate decide, and collect counts and last summaries."""
         result = self.result
         result.alerts.sort(key=lambda alert: (alert.time, alert.scope, alert.evidence.positions.this.sequence))
         for alert in result.alerts:
@@ -181,6 +181,3 @@ def with_controls(
                 at += 1
         yield record
     yield from waiting[at:]
-
-
-__all__ = ["Incident", "Replay", "Result", "Score", "with_controls"]

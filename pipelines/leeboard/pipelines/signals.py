@@ -1,26 +1,37 @@
-"""The signals that are watched: where each comes from, its unit, its floor, and its part of the evidence budget."""
+"""The one catalogue of signals: where each is measured, its unit and floor, how two samples compare, how it is said.
+
+Engine, `compare`, `simulate`, reports, wording and configuration read it. The order of a kind's signals is the order of
+their columns in the engine. A new signal is a name in NUMBERS or FLAGS, its line here, and its measurement.
+"""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-from leeboard.detectors import hash64
-from leeboard.detectors.numeric.kernels import DITHER
 from leeboard.schemas import FLAGS, GROUPS, NUMBERS
 
-from .watch.settings import ChannelName, EngineSettings, SignalSettings
-from .watch.texts.signals import SIGNALS as TEXT_SIGNALS
-
+ChannelName = Literal["input", "output", "latency", "cost", "error", "quality", "identity", "coverage"]
 Kind = Literal["numeric", "binary", "categorical", "text"]
 #: how an effect is measured: relative change, difference, or difference in standard deviations
 Measure = Literal["relative", "difference", "sd"]
+#: what of an observation holds the values: `numbers`, `flags`, `measured`, `categories`, `tools`, `input` and `output`,
+#: or `scores`
+Source = Literal["number", "flag", "group", "category", "tools", "text", "score"]
+#: the direction that is better, where there is one
+Better = Literal["lower", "higher"] | None
+#: field of `compare.Floors` with the smallest difference of two samples that matters
+FloorName = Literal["latency", "ttft", "cost", "tokens", "error", "share", "cached_share", "relevance"]
+
 CHANNELS: tuple[ChannelName, ...] = get_args(ChannelName)
+#: channels that give an incident its context: alone they are notices, and they keep no incident open
+CONTEXT: tuple[ChannelName, ...] = ("identity", "coverage")
 #: floor of a signal that never pages by itself
-NEVER = math.inf
+NO_PAGES = math.inf
+#: three times the latency or the cost; 20 points more errors, refusals, truncated or empty answers
+SEVERE_FACTOR, SEVERE_POINTS = 2.0, 0.20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
     """One signal. `floor` and `severe` are in the measure of its effect."""
 
@@ -33,12 +44,18 @@ class Signal:
     measure: Measure = "difference"
     #: an increase of this size pages after few calls; None: never
     severe: float | None = None
-    #: value that counts as 1 inside asinh
+    #: value that counts as 1 inside asinh; what `compare` adds before it takes logarithms
     scale: float = 1.0
-    #: column of Observation.numbers, -1 where the value comes from elsewhere
-    column: int = -1
-    #: judged given the tokens of the call as well
+    source: Source
+    #: its name in NUMBERS, FLAGS, GROUPS or `categories`; empty where that does not apply
+    field: str = ""
+    #: judged given the tokens of the call as well: `field` names what is judged so
     given_tokens: bool = False
+    better: Better = None
+    #: None: two samples of it are not compared
+    compared_floor: FloorName | None = None
+    #: what a person calls it, where its name does not say it
+    said: str = ""
     weight: float = 1.0
     #: the River detector that replaces ours
     river: str | None = None
@@ -50,39 +67,131 @@ class Signal:
         """Are values taken as logarithms?"""
         return self.measure == "relative"
 
+    @property
+    def column(self) -> int:
+        """Position in NUMBERS, FLAGS or GROUPS; -1 where values come from elsewhere."""
+        names = {"number": NUMBERS, "flag": FLAGS, "group": GROUPS}.get(self.source)
+        return -1 if names is None else names.index(self.field)
 
-def _relative(name: str, channel: ChannelName, unit: str, floor: float, source: str = "", scale: float = 1.0) -> Signal:
-    return Signal(name, channel, "numeric", unit, floor, "relative", None, scale, NUMBERS.index(source or name))
+
+def _number(
+    name: str,
+    channel: ChannelName,
+    unit: str,
+    floor: float,
+    compared_floor: FloorName,
+    *,
+    measure: Measure = "relative",
+    field: str = "",
+    scale: float = 1.0,
+    severe: float | None = None,
+    better: Better = None,
+) -> Signal:
+    """A number of NUMBERS; one that is taken from another's `field` is judged given the tokens."""
+    return Signal(
+        name=name,
+        channel=channel,
+        kind="numeric",
+        unit=unit,
+        floor=floor,
+        measure=measure,
+        severe=severe,
+        scale=scale,
+        source="number",
+        field=field or name,
+        given_tokens=bool(field),
+        better=better,
+        compared_floor=compared_floor,
+    )
 
 
-#: three times the latency or the cost; 20 points more errors, refusals, truncated or empty answers
-SEVERE_FACTOR, SEVERE_POINTS = 2.0, 0.20
+def _flag(
+    name: str, channel: ChannelName, severe: float | None = SEVERE_POINTS, better: Better = "lower", floor: float = 0.01
+) -> Signal:
+    """A yes/no answer of FLAGS."""
+    return Signal(
+        name=name,
+        channel=channel,
+        kind="binary",
+        unit="share",
+        floor=floor,
+        severe=severe,
+        source="flag",
+        field=name,
+        better=better,
+        compared_floor=None if channel == "coverage" else "error",
+    )
+
+
+def _category(
+    name: str, channel: ChannelName, floor: float, *, source: Source = "category", severe: float | None = None
+) -> Signal:
+    """A name of `Observation.categories`, or the names of the tools."""
+    return Signal(
+        name=name,
+        channel=channel,
+        kind="categorical",
+        unit="share",
+        floor=floor,
+        severe=severe,
+        source=source,
+        field=name if source == "category" else "",
+        compared_floor="error" if channel == "error" else "share",
+    )
+
+
+def _text(name: str, channel: ChannelName, *, said: str = "", pages: bool = True) -> Signal:
+    """What the texts of one side say, or of both."""
+    return Signal(
+        name=name,
+        channel=channel,
+        kind="text",
+        unit="sd",
+        floor=TEXT_FLOOR,
+        measure="sd",
+        source="text",
+        said=said,
+        pages=pages,
+    )
+
+
 NUMERIC = (
-    _relative("input_tokens", "input", "tokens", 0.20),
-    _relative("output_tokens", "output", "tokens", 0.20),
-    _relative("reasoning_tokens", "output", "tokens", 0.20),
-    _relative("tool_calls", "output", "calls", 0.20),
-    replace(_relative("latency_ms", "latency", "ms", 0.20), severe=SEVERE_FACTOR),
-    replace(_relative("ttft_ms", "latency", "ms", 0.20), severe=SEVERE_FACTOR),
-    replace(_relative("latency_given_tokens", "latency", "ratio", 0.20, "latency_ms"), given_tokens=True),
-    replace(_relative("cost_usd", "cost", "USD", 0.15, scale=1e-6), severe=SEVERE_FACTOR),
-    replace(_relative("cost_given_tokens", "cost", "ratio", 0.15, "cost_usd", 1e-6), given_tokens=True),
-    Signal("cached_share", "cost", "numeric", "share", 0.10, column=NUMBERS.index("cached_share")),
-    Signal("relevance", "output", "numeric", "cosine", 0.2, "sd", column=NUMBERS.index("relevance")),
-    Signal("repetition", "quality", "numeric", "share", 0.05, column=NUMBERS.index("repetition")),
+    _number("input_tokens", "input", "tokens", 0.20, "tokens"),
+    _number("output_tokens", "output", "tokens", 0.20, "tokens"),
+    _number("reasoning_tokens", "output", "tokens", 0.20, "tokens"),
+    _number("tool_calls", "output", "calls", 0.20, "tokens"),
+    _number("latency_ms", "latency", "ms", 0.20, "latency", severe=SEVERE_FACTOR, better="lower"),
+    _number("ttft_ms", "latency", "ms", 0.20, "ttft", severe=SEVERE_FACTOR, better="lower"),
+    _number("latency_given_tokens", "latency", "ratio", 0.20, "latency", field="latency_ms", better="lower"),
+    _number("cost_usd", "cost", "USD", 0.15, "cost", scale=1e-6, severe=SEVERE_FACTOR, better="lower"),
+    _number("cost_given_tokens", "cost", "ratio", 0.15, "cost", field="cost_usd", scale=1e-6, better="lower"),
+    _number("cached_share", "cost", "share", 0.10, "cached_share", measure="difference"),
+    _number("relevance", "output", "cosine", 0.2, "relevance", measure="sd"),
+    _number("repetition", "quality", "share", 0.05, "share", measure="difference", better="lower"),
 )
 #: those of FLAGS, in its order, then one for every field group
 BINARY = (
-    Signal("error", "error", "binary", "share", 0.01, severe=SEVERE_POINTS),
-    Signal("truncated", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
-    Signal("empty", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
-    Signal("refusal", "quality", "binary", "share", 0.01, severe=SEVERE_POINTS),
+    _flag("error", "error"),
+    _flag("truncated", "quality"),
+    _flag("empty", "quality"),
+    _flag("refusal", "quality"),
     # no severe floor: those are for increases, and here a decrease is bad
-    Signal("json_valid", "quality", "binary", "share", 0.01),
-    Signal("coverage.vectors", "coverage", "binary", "share", NEVER),
-    *(Signal(f"coverage.{group}", "coverage", "binary", "share", NEVER) for group in GROUPS),
+    _flag("json_valid", "quality", severe=None, better="higher"),
+    _flag("coverage.vectors", "coverage", severe=None, better=None, floor=NO_PAGES),
+    *(
+        Signal(
+            name=f"coverage.{group}",
+            channel="coverage",
+            kind="binary",
+            unit="share",
+            floor=NO_PAGES,
+            source="group",
+            field=group,
+        )
+        for group in GROUPS
+    ),
 )
-#: what served a call and what shaped it; `model_requested`, `app_version` and `sample_rate` are labels only
+#: what served a call and what shaped it
 IDENTITY = (
     "provider",
     "model_served",
@@ -95,93 +204,46 @@ IDENTITY = (
     "embedder",
     "text_version",
 )
-#: channels that give an incident its context: alone they are notices, and they keep no incident open
-CONTEXT: tuple[ChannelName, ...] = ("identity", "coverage")
+#: told like IDENTITY where they move with a change, but no signals: never the cause alone
+IDENTITY_LABELS = ("model_requested", "app_version", "sample_rate")
 CATEGORICAL = (
-    Signal("finish_reason", "output", "categorical", "share", 0.05),
-    Signal("tool_names", "output", "categorical", "share", 0.05),
-    Signal("error_type", "error", "categorical", "share", 0.01, severe=SEVERE_POINTS),
-    Signal("input_language", "input", "categorical", "share", 0.05),
-    Signal("output_language", "output", "categorical", "share", 0.05),
-    *(Signal(name, "identity", "categorical", "share", NEVER) for name in IDENTITY),
+    _category("finish_reason", "output", 0.05),
+    _category("tool_names", "output", 0.05, source="tools"),
+    _category("error_type", "error", 0.01, severe=SEVERE_POINTS),
+    _category("input_language", "input", 0.05),
+    _category("output_language", "output", 0.05),
+    *(_category(name, "identity", NO_PAGES) for name in IDENTITY),
 )
 #: inputs and features do not page: in traffic whose topics come in runs, a topic that a young scope has not met yet
 #: reaches any level though nothing changes (docs/BENCHMARKS.md, texts)
 TEXT_FLOOR = 0.2
 TEXT = (
-    Signal("output_features", "output", "text", "sd", TEXT_FLOOR, "sd", pages=False),
-    Signal("output_style", "output", "text", "sd", TEXT_FLOOR, "sd"),
-    Signal("output_given_input", "output", "text", "sd", TEXT_FLOOR, "sd"),
-    Signal("input_features", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
-    Signal("input_content", "input", "text", "sd", TEXT_FLOOR, "sd", pages=False),
+    _text("output_features", "output", pages=False),
+    _text("output_style", "output", said="the style of the outputs"),
+    _text("output_given_input", "output", said="outputs to like inputs"),
+    _text("input_features", "input", pages=False),
+    _text("input_content", "input", said="the content of the inputs", pages=False),
 )
-assert tuple(signal.name for signal in TEXT) == TEXT_SIGNALS
+TEXT_SIGNALS = tuple(signal.name for signal in TEXT)
+#: every signal but the scores, which calls bring with them
+BY_NAME = {signal.name: signal for signal in (*NUMERIC, *BINARY, *CATEGORICAL, *TEXT)}
+#: numbers judged given the tokens of the call -> the number that they are taken from
+GIVEN_TOKENS = {signal.name: signal.field for signal in NUMERIC if signal.given_tokens}
+
+SCORE = Signal(name="score", channel="quality", kind="numeric", unit="score", floor=0.2, measure="sd", source="score")
+CATEGORICAL_SCORE = Signal(
+    name="score", channel="quality", kind="categorical", unit="share", floor=0.05, source="score"
+)
 #: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out
 MAX_SCORES = 8
 MAX_CATEGORICAL_SCORES = 4
-SCORE = Signal("score", "quality", "numeric", "score", 0.2, "sd")
 #: units of signals whose effects are told in standard deviations
 UNITS_IN_SD = frozenset(signal.unit for signal in (*NUMERIC, *TEXT, SCORE) if signal.measure == "sd")
-CATEGORICAL_SCORE = Signal("score", "quality", "categorical", "share", 0.05)
 
 FLAG_COLUMNS = len(FLAGS)
 NUMERIC_COLUMNS = len(NUMERIC) + MAX_SCORES
 CATEGORICAL_COLUMNS = len(CATEGORICAL) + MAX_CATEGORICAL_SCORES
 
-
-def dither(signal: Signal) -> float:
-    """Half width of the noise on transformed values: an eighth of the floor, so that far smaller moves stay silent.
-
-    Values judged given the tokens get twice as much: what the regression has still to learn must not count as a move.
-    """
-    if signal.measure == "sd" or signal.floor > 1.0:
-        return DITHER
-    floor = math.log1p(signal.floor) if signal.logarithmic else signal.floor
-    return max(DITHER, floor / (4.0 if signal.given_tokens else 8.0))
-
-
-class Signals:
-    """The signals as configured, and their constants as arrays for the kernel (one entry for every column)."""
-
-    def __init__(self, settings: EngineSettings) -> None:
-        self._settings = settings
-        self.numeric = tuple(self.configured(signal) for signal in NUMERIC)
-        self.binary = tuple(self.configured(signal) for signal in BINARY)
-        self.categorical = tuple(self.configured(signal) for signal in CATEGORICAL)
-        self.text = tuple(self.configured(signal) for signal in TEXT)
-        weights = np.array([getattr(settings.channels, channel) for channel in CHANNELS])
-        self.channel_weights = weights / weights.sum()
-        numeric = [*self.numeric, *[SCORE] * MAX_SCORES]
-        self.numeric_channels = np.array([CHANNELS.index(s.channel) for s in numeric])
-        self.numeric_weights = np.array([s.weight for s in numeric])
-        self.numeric_logarithmic = np.array([s.logarithmic for s in numeric])
-        self.numeric_dithers = np.array([dither(s) for s in numeric])
-        self.numeric_given = np.array([s.given_tokens for s in numeric])
-        self.numeric_salts = np.array([hash64(s.name) for s in numeric], np.uint64)
-        self.binary_channels = np.array([CHANNELS.index(s.channel) for s in self.binary])
-        self.binary_weights = np.array([s.weight for s in self.binary])
-        self.binary_salts = np.array([hash64(s.name) for s in self.binary], np.uint64)
-        categorical = [*self.categorical, *[CATEGORICAL_SCORE] * MAX_CATEGORICAL_SCORES]
-        self.categorical_channels = np.array([CHANNELS.index(s.channel) for s in categorical])
-        self.categorical_weights = np.array([s.weight for s in categorical])
-        self.categorical_salts = np.array([hash64(s.name) for s in categorical], np.uint64)
-        self.text_channels = np.array([CHANNELS.index(s.channel) for s in self.text])
-        self.text_weights = np.array([s.weight for s in self.text])
-
-    def configured(self, signal: Signal) -> Signal:
-        """A signal with the floor, weight and detector of its section; `weight` 0 where it is switched off."""
-        own = self._settings.signals.get(signal.name, SignalSettings())
-        return replace(
-            signal,
-            weight=own.weight if own.enabled and self._channel_weight(signal) > 0 else 0.0,
-            floor=signal.floor if own.floor is None else own.floor,
-            severe=signal.severe if own.severe is None else own.severe,
-            river=own.detector.removeprefix("river:") if own.detector else None,
-        )
-
-    def score(self, name: str, *, categorical: bool) -> Signal:
-        """The signal of a score, `score.<evaluator>.<name>`."""
-        return self.configured(replace(CATEGORICAL_SCORE if categorical else SCORE, name=name))
-
-    def _channel_weight(self, signal: Signal) -> float:
-        return float(getattr(self._settings.channels, signal.channel))
+assert len(BY_NAME) == len(NUMERIC) + len(BINARY) + len(CATEGORICAL) + len(TEXT), "names are unique"
+assert {signal.field for signal in NUMERIC} == set(NUMBERS), "every number has its signal"
+assert tuple(signal.field for signal in BINARY) == FLAGS + GROUPS, "columns of yes/no signals are those of the records"

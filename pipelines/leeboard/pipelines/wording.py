@@ -1,27 +1,27 @@
 """Numbers, times and names as a person reads them. Whatever comes from records is cleaned here before it is shown."""
 
-import html
 import math
-import textwrap
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from leeboard.schemas import SignalShift, SignalSummary, TextMove, scope_parts
-from markupsafe import Markup
+from leeboard.schemas import LabelShift, SignalShift, SignalSummary, TextMove, TextShift, scope_parts
 
-from .signals import UNITS_IN_SD
-from .watch.incidents.attribution import TEXT_DETECTOR, feature_text, value_text
+from .signals import BY_NAME, UNITS_IN_SD
+from .units import DAY_MS, MINUTE_MS
 
-DAY_MS = 86_400_000
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
-#: longest name in a chart, and longest line of a hover text
-MAX_LABEL, HOVER_LINE = 44, 72
-#: most lines of a hover text
-MAX_LINES = 7
+#: name of the detectors of texts in alerts
+TEXT_DETECTOR = "text"
+#: features that are logarithms: what they are the logarithm of, and what was added before
+LOGARITHMS = {"log(1 + characters)": ("characters", 1.0), "log words": ("words", 0.0)}
+#: signals, labels and entries of the style vocabulary that a sentence names
+NAMED_SIGNALS, NAMED_LABELS, NAMED_STYLES = 3, 3, 3
+#: features of texts that a sentence names
+NAMED_FEATURES = 2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-KINDS = {
+#: kinds of verdicts
+VERDICT_TITLES = {
     "served_model_changed": "Served model changed",
     "prompt_changed": "Prompt changed",
     "traffic_mix_shifted": "Traffic mix shifted",
@@ -52,17 +52,12 @@ def shorten(text: str, most: int) -> str:
     return f"{text[:head]}…{text[head + 1 - most :]}"
 
 
-def plotly_text(text: str, most: int = MAX_LABEL) -> str:
-    """A name for a chart, where `<` and `&` would be read as markup."""
-    return html.escape(shorten(printable(text), most), quote=False)
-
-
-def hover_text(*paragraphs: str) -> str:
-    """Lines for a chart's hover box."""
-    lines = [line for text in paragraphs for line in textwrap.wrap(printable(text), HOVER_LINE)]
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 1], "…"]
-    return "<br>".join(html.escape(line, quote=False) for line in lines)
+def scope_path(key: str) -> str:
+    """`app/env/route` of a scope key, after its tenant where it has one."""
+    try:
+        return "/".join(part for part in scope_parts(key) if part)
+    except ValueError:
+        return key
 
 
 def scope_name(key: str) -> str:
@@ -111,14 +106,31 @@ def level_text(log10_level: float) -> str:
     return f"1 in 10^{exponent(log10_level)} calls"
 
 
-def level_markup(log10_level: float) -> Markup:
-    """A level in HTML."""
-    return Markup("1 in 10<sup>{}</sup> calls").format(exponent(log10_level))
-
-
 def log10(level: float) -> float:
     """Base-10 log of a level."""
     return math.log10(max(level, 1e-9))
+
+
+def value_text(value: float, unit: str) -> str:
+    """A value with its unit, three digits."""
+    if unit == "share":
+        return f"{value * 100:.3g} %"
+    return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
+
+
+def feature_text(value: float, unit: str) -> str:
+    """The mean of a feature of texts with its unit, three digits."""
+    if unit in LOGARITHMS:
+        what, less = LOGARITHMS[unit]
+        return f"{math.exp(min(value, 30.0)) - less:.3g} {what}"
+    return f"{value:.3g} {unit}"
+
+
+def moved_by(effect: float) -> str:
+    """A relative change in words: rose 48 %, fell 96 %, rose to 3.2 times."""
+    if effect >= 2.0:
+        return f"rose to {effect + 1:.3g} times"
+    return f"{'rose' if effect >= 0 else 'fell'} {abs(effect) * 100:.3g} %"
 
 
 def effect_text(effect: float, unit: str) -> str:
@@ -185,3 +197,58 @@ def lately(signal: SignalSummary) -> str:
     most = sorted(signal.shares.items(), key=lambda item: (-item[1], item[0]))[:3]
     told = ", ".join(f"{shorten(name, 40)} {share:.0%}" for name, share in most)
     return told + (f" and {len(signal.shares) - len(most)} more" if len(signal.shares) > len(most) else "")
+
+
+def shift_text(signal: SignalShift) -> str:
+    """One signal's move in words."""
+    known = BY_NAME.get(signal.name)
+    if known is not None and known.said:
+        return f"{known.said} moved by {signal.effect:.2g} sd"
+    if signal.detector == TEXT_DETECTOR:
+        before, after = feature_text(signal.before, signal.unit), feature_text(signal.after, signal.unit)
+        return f"{signal.category} of the {signal.channel}s went from {before} to {after} ({signal.effect:+.2g} sd)"
+    name = f"{signal.name} = {signal.category}" if signal.category else signal.name
+    before, after = value_text(signal.before, signal.unit), value_text(signal.after, signal.unit)
+    if signal.unit == "share":
+        return f"{name} went from {before} to {after}"
+    if signal.unit == "ratio":
+        return f"{name} {moved_by(signal.effect)}"
+    if signal.direction == "spread":
+        return f"{name} spreads wider (typically {before} before, {after} after)"
+    if signal.unit in UNITS_IN_SD:
+        return f"{name} went from {before} to {after} ({signal.effect:+.2g} sd)"
+    return f"{name} {moved_by(signal.effect)} ({before} to {after})"
+
+
+def texts_shift_text(texts: TextShift) -> str:
+    """What moved in the texts of a side, in words; empty where nothing can be named."""
+    features = [x for x in texts.moves if x.kind == "feature"][:NAMED_FEATURES]
+    told = [f"{x.name} {feature_text(x.before, x.unit)} -> {feature_text(x.after, x.unit)}" for x in features]
+    style = [x for x in texts.moves if x.kind == "style"][:NAMED_STYLES]
+    told += [f'"{x.name}" in {x.before * 100:.0f} % -> {x.after * 100:.0f} % of texts' for x in style]
+    if texts.new_share is not None:
+        told.append(f"about {texts.new_share * 100:.0f} % are unlike those before")
+    return f"{texts.side}s: {', '.join(told)}" if told else ""
+
+
+def verdict_sentence(signals: Sequence[SignalShift], labels: Sequence[LabelShift], texts: Sequence[TextShift]) -> str:
+    """What moved, in texts as well, and which labels moved with it: the sentence of a verdict that names no cause."""
+    sentence = "; ".join(shift_text(signal) for signal in signals[:NAMED_SIGNALS])
+    if len(signals) > NAMED_SIGNALS:
+        sentence += f"; and {len(signals) - NAMED_SIGNALS} more"
+    named_texts = [words for words in map(texts_shift_text, texts) if words]
+    if named_texts:
+        sentence += f". In the {'; '.join(named_texts)}"
+    named = [label for label in labels if label.after > label.before][:NAMED_LABELS]
+    if named:
+        moves = ", ".join(f"{x.label} {x.value} {x.before * 100:.0f} % -> {x.after * 100:.0f} %" for x in named)
+        sentence += f". Moved at the same time: {moves}. Whether that is the cause cannot be told from shares alone"
+    else:
+        sentence += ". No label moved with it; the cause cannot be told from the calls that were captured"
+    return sentence + "."
+
+
+def checked_labels(moved: int, before_calls: int, calls_since: int) -> str:
+    """What was checked of the labels."""
+    found = f"{moved} moved" if moved else "none moved"
+    return f"labels of {before_calls} calls before the change against {calls_since} calls since: {found}"

@@ -1,7 +1,7 @@
 """As a program: what reader and embedder make of some texts, a line for each; run with and without compiling."""
 
 import numpy as np
-from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.text import TextReader
 from leeboard.pipelines.measure.vectors import cosine, pack
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.text import TextReader, reader, text_version
 from leeboard.pipelines.measure.text.characters import SCRIPTS
 from leeboard.pipelines.measure.text.lexicon import LANGUAGES

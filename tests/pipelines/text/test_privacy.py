@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.ingest import decode_line
-from leeboard.pipelines.measure import EmbedderSettings, Measurer, MeasureSettings
 from leeboard.pipelines.measure.embed import transformer
 from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder
+from leeboard.pipelines.measure.measurer import Measurer
+from leeboard.pipelines.measure.settings import EmbedderSettings, MeasureSettings
 from leeboard.pipelines.replay import Replay
 from leeboard.schemas import ModelCall, Reject, encode, encode_observation
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from leeboard.pipelines.measure.embed import StaticEmbedder, build
+from leeboard.pipelines.measure.embed import build
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.embed.table import FOLDER, Table, read_table, write_table
 
 EMBEDDER = StaticEmbedder()

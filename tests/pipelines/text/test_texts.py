@@ -7,11 +7,12 @@ import struct
 import numpy as np
 import pytest
 from leeboard.pipelines.ingest import decode_line
-from leeboard.pipelines.measure import Arrival, EmbedderSettings, Measurer, MeasureSettings, TextSettings
-from leeboard.pipelines.measure.embed import StaticEmbedder
+from leeboard.pipelines.measure.embed.static import StaticEmbedder
+from leeboard.pipelines.measure.measurer import Arrival, Measurer
+from leeboard.pipelines.measure.settings import EmbedderSettings, MeasureSettings, TextSettings
 from leeboard.pipelines.measure.text import text_version
 from leeboard.pipelines.measure.vectors import given_vector
-from leeboard.pipelines.watch.incidents.attribution import describe
+from leeboard.pipelines.wording import shift_text
 from leeboard.schemas import (
     FEATURES,
     FLAGS,
@@ -277,4 +278,4 @@ def test_a_fall_of_relevance_is_told_in_standard_deviations():
         n_before=500,
         n_after=50,
     )
-    assert describe(shift) == "relevance went from 0.7 cosine to 0.5 cosine (-1.2 sd)"
+    assert shift_text(shift) == "relevance went from 0.7 cosine to 0.5 cosine (-1.2 sd)"

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from leeboard.pipelines.measure import Arrival, EmbedderError, EmbedderSettings, Measurer, MeasureSettings
 from leeboard.pipelines.measure.embed import make, transformer
-from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder, load
+from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder, load_transformer
+from leeboard.pipelines.measure.measurer import Arrival, Measurer
+from leeboard.pipelines.measure.settings import EmbedderError, EmbedderSettings, MeasureSettings
 from leeboard.schemas import FLAGS, ModelCall
 
 
@@ -153,4 +154,4 @@ def test_no_embedder_is_made_where_texts_get_no_vectors():
 @pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="sentence-transformers is installed")
 def test_a_missing_extra_is_named():
     with pytest.raises(EmbedderError, match=r"leeboard\[embeddings\]"):
-        load(EmbedderSettings(backend="sentence-transformers", model="m"))
+        load_transformer(EmbedderSettings(backend="sentence-transformers", model="m"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.replay import Replay, Result
+from leeboard.pipelines.replay import Replay, ReplayResult
 from leeboard.schemas import Accept, Deploy, ModelCall, Score
 
 #: written by `python -m tests.pipelines.watch.regenerate`
@@ -125,7 +125,7 @@ def chats(dice: Dice) -> Iterator[ModelCall]:
         yield call(dice, "chat", number, input_text=ASKED[which], output_text=text)
 
 
-def replayed() -> Result:
+def replayed() -> ReplayResult:
     """The alerts of the stream, under the default configuration."""
     replay = Replay(Config())
     streams = (answers(Dice(1)), documents(Dice(2)), chats(Dice(3)))

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from leeboard.detectors.core.arenas import Rows
-from leeboard.pipelines.measure import Measurer, MeasureSettings
+from leeboard.pipelines.measure.measurer import Measurer
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.watch.engine import Engine, Record
 from leeboard.pipelines.watch.gate.fold import Gate
 from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, WatchSettings

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from leeboard.pipelines.numerics import numerics_tag
-from leeboard.pipelines.replay import Result
+from leeboard.pipelines.replay import ReplayResult
 from leeboard.schemas import Alert, decode_result, encode
 
 from .golden_stream import ALERTS, replayed
@@ -19,7 +19,7 @@ GOLDEN = ALERTS.read_bytes().splitlines()
 
 
 @pytest.fixture(scope="module")
-def result() -> Result:
+def result() -> ReplayResult:
     return replayed()
 
 
@@ -47,7 +47,7 @@ def assert_near(one: Any, other: Any, where: str = "") -> None:
         assert one == other, where
 
 
-def test_the_stream_gives_the_golden_alerts(result: Result) -> None:
+def test_the_stream_gives_the_golden_alerts(result: ReplayResult) -> None:
     lines = [encode(alert) for alert in result.alerts]
     first = decode_result(GOLDEN[0])
     assert isinstance(first, Alert)

@@ -2,8 +2,8 @@
 
 import pytest
 from leeboard.detectors.core.budget import WARM_UP_NOTICE
-from leeboard.pipelines.signals import CHANNELS
-from leeboard.pipelines.watch.settings import ChannelName, ChannelSettings, EngineSettings, WatchSettings
+from leeboard.pipelines.signals import CHANNELS, ChannelName
+from leeboard.pipelines.watch.settings import ChannelSettings, EngineSettings, WatchSettings
 
 from .streams import ALERTS_ONLY, Outcome, Traffic, only, opened, run
 

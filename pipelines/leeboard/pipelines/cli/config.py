@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 import msgspec
-from leeboard.pipelines.config import printable
+from leeboard.pipelines.config import printable_config
 
 from .common import config_option, console, fail, json_option, print_json, read_config
 
@@ -20,9 +20,9 @@ def check_config(file: Path | None, config_path: Path | None, as_json: bool) -> 
     path = file or config_path
     config = read_config(path)
     if as_json:
-        print_json(printable(config))
+        print_json(printable_config(config))
         return
-    console.print(msgspec.toml.encode(_without_none(printable(config))).decode(), markup=False, soft_wrap=True)
+    console.print(msgspec.toml.encode(_without_none(printable_config(config))).decode(), markup=False, soft_wrap=True)
     console.print(f"# {path or 'the defaults'}: fine. fingerprint {config.engine().fingerprint()}", markup=False)
 
 

@@ -6,20 +6,20 @@ from leeboard.schemas import Observation
 
 from . import words
 from .columns import side
-from .judge import judge, overall
+from .judge import judge_signals, overall
 from .measure import measure
 from .pairs import match
-from .result import CategoryShift, CompareSettings, Comparison, EffectKind, Floors, SignalComparison, Verdict
+from .result import CategoryShift, ComparedVerdict, CompareSettings, Comparison, EffectKind, Floors, SignalComparison
 from .signals import signals
 
 __all__ = [
     "CategoryShift",
     "CompareSettings",
+    "ComparedVerdict",
     "Comparison",
     "EffectKind",
     "Floors",
     "SignalComparison",
-    "Verdict",
     "compare",
 ]
 
@@ -37,7 +37,7 @@ def compare(
     first, second = side(base), side(candidate)
     matching = match(first, second)
     found = signals(first, second, settings)
-    compared = judge([measure(signal, first, second, matching, settings.min_pairs) for signal in found])
+    compared = judge_signals([measure(signal, first, second, matching, settings.min_pairs) for signal in found])
     verdict, exit_code = overall(compared, found)
     return Comparison(
         verdict=verdict,

@@ -1,24 +1,24 @@
-"""Observations of one side as arrays, in order of time, and which of them hang together."""
+"""Observations of one side as arrays, in order of time, and which of them depend on each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from leeboard.schemas import FLAGS, NUMBERS, SIGNED, Observation
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
-#: one entry a call, None = not measured
-Texts: TypeAlias = list[str | None]
+from ..arrays import BoolArray, FloatArray, IntArray
+from ..signals import NUMERIC
 
-#: neighbours in time hang together (a slow hour, a burst of errors, a provider's bad day): 25 blocks a side measure how
-#: far a side moves by itself; they make an interval 9 % wider where nothing does (calls that are independent, measured)
+#: one entry a call, None = not measured
+TextColumn: TypeAlias = list[str | None]
+
+#: neighbours in time depend on each other (a slow hour, a burst of errors, a provider's bad day): 25 blocks a side
+#: measure how far a side moves by itself; they make an interval 9 % wider where nothing does (calls that are
+#: independent, measured)
 BLOCKS = 25
 #: numbers that a failed call says nothing about
-_OF_SUCCESS = tuple(name for name in NUMBERS if name != "input_tokens")
+_OF_SUCCESS = frozenset(signal.field for signal in NUMERIC if signal.channel != "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,15 @@ class Side:
 
     calls: tuple[Observation, ...]
     #: by name in NUMBERS, NaN = not measured; NaN on failed calls where a failure says nothing of the signal
-    numbers: dict[str, Floats]
+    numbers: dict[str, FloatArray]
     #: by name in FLAGS: 0 no, 1 yes, NaN not measured
-    flags: dict[str, Floats]
+    flags: dict[str, FloatArray]
     #: two ways to divide the calls into groups that are independent of each other, numbered from 0: by session (a call
     #: without one is alone) and by block of neighbours in time
-    groupings: tuple[Ints, Ints]
+    groupings: tuple[IntArray, IntArray]
 
     @property
-    def failed(self) -> Bools:
+    def failed(self) -> BoolArray:
         """Calls that ended in an error."""
         return np.equal(self.flags["error"], 1.0)
 
@@ -63,18 +63,18 @@ def side(observations: Sequence[Observation]) -> Side:
     return Side(calls, numbers, flags, (alone(codes([call.session for call in calls])), blocks(len(calls))))
 
 
-def codes(names: Sequence[str | None]) -> Ints:
+def codes(names: Sequence[str | None]) -> IntArray:
     """Count names from 0 in order of appearance, shape (n,); -1 for None."""
     seen: dict[str, int] = {}
     return np.array([-1 if name is None else seen.setdefault(name, len(seen)) for name in names], np.int64)
 
 
-def alone(groups: Ints) -> Ints:
+def alone(groups: IntArray) -> IntArray:
     """Give every call without group (-1) a group of its own, after the others."""
     without = groups < 0
     return np.where(without, groups.max(initial=-1) + np.cumsum(without), groups)
 
 
-def blocks(n: int) -> Ints:
+def blocks(n: int) -> IntArray:
     """Divide n neighbours into BLOCKS blocks, as equal as can be: the number of the block of each, shape (n,)."""
     return np.arange(n, dtype=np.int64) * min(n, BLOCKS) // max(n, 1)

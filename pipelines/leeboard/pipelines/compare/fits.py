@@ -8,14 +8,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy import special, stats
 
-from .columns import Floats, Ints
+from ..arrays import FloatArray, IntArray
 
 #: times the number of rows, on covariates of variance one: keeps the equations solvable where covariates depend on
 #: each other, far below anything visible otherwise
 RIDGE = 1e-9
 
 
-class Effect(Protocol):
+class ComparedEffect(Protocol):
     """What every estimate can say, on the scale on which it was made."""
 
     @property
@@ -33,19 +33,19 @@ class Effect(Protocol):
     def interval(self, alpha: float) -> tuple[float, float]:
         """Give the ends of the 1 - alpha interval."""
 
-    def reach(self, alpha: float, growth: float = 1.0) -> float:
+    def half_width(self, alpha: float, growth: float = 1.0) -> float:
         """Give the smallest effect, without sign, that a test at `alpha` of `growth` times the calls could show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where n rows stand: on which side, and with which others they hang together."""
+    """Where n rows stand: on which side, and which others they depend on."""
 
     #: 0 or 1, shape (n,); all 0 for pairs
-    side: Ints
+    side: IntArray
     #: each a way to divide the rows into groups that are independent of each other: numbers from 0 without gaps,
     #: shape (n,); a group lies on one side
-    groupings: tuple[Ints, ...]
+    groupings: tuple[IntArray, ...]
 
     @property
     def fewest(self) -> tuple[int, int]:
@@ -63,7 +63,7 @@ class Error(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One coefficient, with one standard error for every way in which rows may hang together: the widest counts."""
+    """One coefficient, with a standard error for each way in which rows may depend on each other: the widest counts."""
 
     estimate: float
     errors: tuple[Error, ...]
@@ -78,12 +78,12 @@ class Fit:
         """The fewest degrees of freedom."""
         return min(error.df for error in self.errors)
 
-    def reach(self, alpha: float, growth: float = 1.0) -> float:
+    def half_width(self, alpha: float, growth: float = 1.0) -> float:
         """Half the 1 - alpha interval with `growth` times the rows."""
         return max(quantile(alpha, error.df * growth) * error.se for error in self.errors) / math.sqrt(growth)
 
 
-def stack(base: Sequence[Ints], candidate: Sequence[Ints]) -> Layout:
+def stack(base: Sequence[IntArray], candidate: Sequence[IntArray]) -> Layout:
     """Put the rows of two sides one below the other; groups of the two sides stay apart.
 
     A session on both sides correlates them. Where it moves them the same way, as it does in practice, taking the sides
@@ -94,12 +94,12 @@ def stack(base: Sequence[Ints], candidate: Sequence[Ints]) -> Layout:
     return Layout(side, tuple(dense(groups) for groups in both))
 
 
-def dense(groups: Ints) -> Ints:
+def dense(groups: IntArray) -> IntArray:
     """Renumber groups from 0 without gaps."""
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
-def fit(y: Floats, rows: Floats, target: int, layout: Layout) -> Fit:
+def least_squares(y: FloatArray, rows: FloatArray, target: int, layout: Layout) -> Fit:
     """Fit `y`, shape (n,), to `rows`, shape (n, p), by least squares: coefficient `target` and its standard errors.
 
     Columns after `target` are covariates of variance one. For every grouping two standard errors:
@@ -131,7 +131,7 @@ def fit(y: Floats, rows: Floats, target: int, layout: Layout) -> Fit:
     return Fit(float(coefficients[target]), tuple(errors))
 
 
-def intraclass(residuals: Floats, groups: Ints) -> float:
+def intraclass(residuals: FloatArray, groups: IntArray) -> float:
     """Estimate the correlation of two rows of a group, 0 to 1, from `residuals`, shape (n, k); 0 if nothing varies."""
     size = np.bincount(groups)
     squares = float(np.sum(residuals**2))
@@ -140,8 +140,8 @@ def intraclass(residuals: Floats, groups: Ints) -> float:
     return min(max((float(np.sum(sums**2)) - squares) / scale, 0.0), 1.0) if scale > 0.0 else 0.0
 
 
-def worth(residuals: Floats, layout: Layout) -> tuple[float, float]:
-    """Count the independent rows that each side is worth, from `residuals`, shape (n, k).
+def effective_sizes(residuals: FloatArray, layout: Layout) -> tuple[float, float]:
+    """Estimate the effective sample size of each side from `residuals`, shape (n, k).
 
     n / (1 + (m - 1) rho), m the mean size of a row's group (Kish, Survey Sampling, 1965); the grouping that leaves the
     fewest counts.
@@ -175,13 +175,13 @@ def _error(variance: float, df: float) -> Error:
     return Error(math.sqrt(max(variance, 0.0)), max(df, 1.0))
 
 
-def _side_of_group(side: Ints, groups: Ints) -> Ints:
+def _side_of_group(side: IntArray, groups: IntArray) -> IntArray:
     of_side = np.zeros(int(groups.max()) + 1, np.int64)
     of_side[groups] = side
     return of_side
 
 
-def _without_group(y: Floats, rows: Floats, groups: Ints, gram: Floats) -> Floats:
+def _without_group(y: FloatArray, rows: FloatArray, groups: IntArray, gram: FloatArray) -> FloatArray:
     """Fit without each group in turn; coefficients of shape (groups, p)."""
     p = rows.shape[1]
     size = int(groups.max()) + 1
@@ -193,7 +193,7 @@ def _without_group(y: Floats, rows: Floats, groups: Ints, gram: Floats) -> Float
     return np.asarray(np.linalg.solve(gram - grams, (moments.sum(axis=0) - moments)[:, :, None])[:, :, 0], np.float64)
 
 
-def _freedom(side: Ints, groups: Ints, rho: float) -> Floats:
+def _freedom(side: IntArray, groups: IntArray, rho: float) -> FloatArray:
     """Count the degrees of freedom of each side, shape (2,), at least 1, 0 for a side without rows.
 
     The sum of a group of m rows has variance proportional to a = m (1 + (m - 1) rho); a side with few or unequal groups
@@ -208,7 +208,7 @@ def _freedom(side: Ints, groups: Ints, rho: float) -> Floats:
     return np.where(sums > 0.0, np.maximum(sums**2 / np.maximum(squares, 1.0) - 1.0, 1.0), 0.0)
 
 
-def _welch(variances: Floats, freedom: Floats) -> float:
+def _welch(variances: FloatArray, freedom: FloatArray) -> float:
     """Add up the degrees of freedom of two sides as Welch (Biometrika 34, 1947) does."""
     total = float(variances.sum())
     known = freedom > 0.0

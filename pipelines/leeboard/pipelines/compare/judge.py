@@ -9,11 +9,11 @@ import numpy as np
 from msgspec.structs import replace
 from scipy import optimize
 
+from ..signals import GIVEN_TOKENS
 from . import words
-from .fits import Effect, fewest_p
-from .result import FAMILY_ERROR, CategoryShift, SignalComparison, Verdict
-from .signals import EFFECT_KINDS, LARGEST_LOG, Signal
-from .tokens import GIVEN_TOKENS
+from .fits import ComparedEffect, fewest_p
+from .result import FAMILY_ERROR, CategoryShift, ComparedVerdict, SignalComparison
+from .signals import EFFECT_KINDS, LARGEST_LOG, ComparedSignal
 
 #: what "so many times as many calls" is searched up to
 MOST_GROWTH = 1e9
@@ -27,18 +27,18 @@ NAMED_CATEGORIES = 5
 class Measured:
     """A signal and what was estimated of it."""
 
-    signal: Signal
+    signal: ComparedSignal
     n_base: int
     n_candidate: int
     before: float | None = None
     after: float | None = None
     #: None: one side has too few calls for any estimate
-    effect: Effect | None = None
+    effect: ComparedEffect | None = None
     #: number of pairs; 0: not paired
     pairs: int = 0
 
 
-def judge(measured: Sequence[Measured]) -> list[SignalComparison]:
+def judge_signals(measured: Sequence[Measured]) -> list[SignalComparison]:
     """Decide on all signals together; results in the given order."""
     adjusted, levels = holm([None if m.effect is None else m.effect.p_value for m in measured])
     return [_signal(m, p, level) for m, p, level in zip(measured, adjusted, levels, strict=True)]
@@ -67,11 +67,13 @@ def holm(p_values: Sequence[float | None]) -> tuple[list[float | None], list[flo
     return adjusted, levels
 
 
-def overall(compared: Sequence[SignalComparison], signals: Sequence[Signal]) -> tuple[Verdict, Literal[0, 1, 3]]:
+def overall(
+    compared: Sequence[SignalComparison], signals: Sequence[ComparedSignal]
+) -> tuple[ComparedVerdict, Literal[0, 1, 3]]:
     """Decide on the whole: verdict and exit status.
 
-    Something measured must have a better direction; a twin at equal tokens is not enough, since the price of a token
-    says nothing about how slow, dear or good the calls are.
+    Something measured must have a better direction; an adjusted signal at equal tokens is not enough, since the price
+    of a token says nothing about how slow, dear or good the calls are.
     """
     verdicts = {signal.verdict for signal in compared}
     directed = {c.verdict for c, s in zip(compared, signals, strict=True) if s.better and s.name not in GIVEN_TOKENS}
@@ -96,7 +98,7 @@ def _signal(m: Measured, p_adjusted: float | None, level: float) -> SignalCompar
         n_candidate=m.n_candidate,
         before=m.before,
         after=m.after,
-        effect_kind=EFFECT_KINDS[m.signal.kind],
+        effect_kind=EFFECT_KINDS[m.signal.scale],
         paired=m.pairs > 0,
         pairs=m.pairs,
         floor=m.signal.floor,
@@ -104,18 +106,18 @@ def _signal(m: Measured, p_adjusted: float | None, level: float) -> SignalCompar
     )
     if m.effect is not None:
         compared = _with_effect(compared, m.signal, m.effect, p_adjusted, level)
-    return replace(compared, sentence=words.sentence(compared))
+    return replace(compared, sentence=words.comparison_sentence(compared))
 
 
 def _with_effect(
-    compared: SignalComparison, signal: Signal, effect: Effect, p_adjusted: float | None, level: float
+    compared: SignalComparison, signal: ComparedSignal, effect: ComparedEffect, p_adjusted: float | None, level: float
 ) -> SignalComparison:
     shown = p_adjusted is not None and p_adjusted <= FAMILY_ERROR
     low, high = effect.interval(level)
     if not shown:
         # an exact test of small counts can be more careful than the interval: the interval then gives way
         low, high = min(low, 0.0), max(high, 0.0)
-    floor = math.log1p(signal.floor) if signal.kind == "log" else signal.floor
+    floor = math.log1p(signal.floor) if signal.scale == "log" else signal.floor
     verdict = _verdict(signal, effect, shown=shown, floor=floor, level=level)
     needed = None
     if verdict == "too_few_calls":
@@ -129,18 +131,20 @@ def _with_effect(
         confidence=1.0 - level,
         p_value=effect.p_value,
         p_adjusted=p_adjusted,
-        detectable=_scaled(effect.reach(level), signal) if effect.attainable <= level else None,
+        detectable=_scaled(effect.half_width(level), signal) if effect.attainable <= level else None,
         calls_needed=needed,
     )
 
 
-def _verdict(signal: Signal, effect: Effect, *, shown: bool, floor: float, level: float) -> Verdict:
+def _verdict(
+    signal: ComparedSignal, effect: ComparedEffect, *, shown: bool, floor: float, level: float
+) -> ComparedVerdict:
     """Decide on one signal; `floor` is on the scale of the estimate, which has to be beyond it, not the interval."""
     beyond = abs(effect.estimate) >= floor
     if not shown:
-        blind = effect.attainable > level or effect.reach(level) > floor
+        unseen = effect.attainable > level or effect.half_width(level) > floor
         # beyond the floor and yet not shown: whatever the interval says, these calls were too few
-        return "too_few_calls" if blind or (beyond and effect.p_value is not None) else "no_difference_shown"
+        return "too_few_calls" if unseen or (beyond and effect.p_value is not None) else "no_difference_shown"
     if not beyond:
         return "no_difference_shown"
     if signal.better is None:
@@ -148,21 +152,21 @@ def _verdict(signal: Signal, effect: Effect, *, shown: bool, floor: float, level
     return "better" if (effect.estimate > 0.0) == (signal.better == "higher") else "worse"
 
 
-def _scaled(effect: float, signal: Signal) -> float | None:
+def _scaled(effect: float, signal: ComparedSignal) -> float | None:
     """Put an effect as it is reported; None where it has no finite value."""
-    if signal.kind == "log":
+    if signal.scale == "log":
         return math.expm1(effect) if effect < LARGEST_LOG else None
-    return min(max(effect, 0.0), 1.0) if signal.kind == "categorical" else effect
+    return min(max(effect, 0.0), 1.0) if signal.scale == "categorical" else effect
 
 
-def _needed(effect: Effect, calls: tuple[int, int], floor: float, level: float) -> tuple[int, int] | None:
+def _needed(effect: ComparedEffect, calls: tuple[int, int], floor: float, level: float) -> tuple[int, int] | None:
     """Say how many calls like these on each side could show `floor`, to two digits; None where that cannot be said."""
-    if floor <= 0.0 or effect.reach(level, MOST_GROWTH) > floor:
+    if floor <= 0.0 or effect.half_width(level, MOST_GROWTH) > floor:
         return None
     growth = LEAST_GROWTH
-    if effect.reach(level, LEAST_GROWTH) > floor:
+    if effect.half_width(level, LEAST_GROWTH) > floor:
         span = math.log(LEAST_GROWTH), math.log(MOST_GROWTH)
-        growth = math.exp(optimize.brentq(lambda log: math.log(effect.reach(level, math.exp(log)) / floor), *span))
+        growth = math.exp(optimize.brentq(lambda log: math.log(effect.half_width(level, math.exp(log)) / floor), *span))
     fewest = next(n for n in range(2, 100) if fewest_p(n, n) <= level)
     base, candidate = (_round_up(max(growth * n, fewest)) for n in calls)
     return base, candidate
@@ -173,7 +177,7 @@ def _round_up(calls: float) -> int:
     return math.ceil(calls / digit) * digit
 
 
-def _categories(signal: Signal) -> list[CategoryShift]:
+def _categories(signal: ComparedSignal) -> list[CategoryShift]:
     """Name the categories whose shares moved most, first."""
     if not signal.categories:
         return []

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .columns import Bools, Floats, Ints, Side, blocks, codes
+from ..arrays import BoolArray, FloatArray, IntArray
+from .columns import Side, blocks, codes
 from .fits import Layout, dense
 
 #: sessions that share inputs merge into one group; with fewer groups than this (in effect, by their sizes) calls are
@@ -19,11 +20,11 @@ class Matching:
     """Which calls of the two sides had the same input, before looking at any signal."""
 
     #: number of the input, shapes (n_base,) and (n_candidate,); -1 where no hash is known
-    base: Ints
-    candidate: Ints
+    base: IntArray
+    candidate: IntArray
     #: number of the session, one numbering for both sides; -1 where not known
-    base_sessions: Ints
-    candidate_sessions: Ints
+    base_sessions: IntArray
+    candidate_sessions: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,14 @@ class Pairs:
     """The P inputs for which a signal was measured on both sides."""
 
     #: number of the pair of each call, shapes (n_base,) and (n_candidate,); -1 for calls without partner
-    base: Ints
-    candidate: Ints
+    base: IntArray
+    candidate: IntArray
     #: by session and by block of neighbours in time, as in Side.groupings; side 0 throughout
     layout: Layout
     #: every input was called as often on one side as on the other
     balanced: bool
 
-    def means(self, base: Floats, candidate: Floats) -> tuple[Floats, Floats]:
+    def means(self, base: FloatArray, candidate: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Average values over the calls of each pair: two arrays of shape (P,)."""
         return _means(base, self.base, len(self)), _means(candidate, self.candidate, len(self))
 
@@ -55,7 +56,7 @@ def match(base: Side, candidate: Side) -> Matching:
     return Matching(inputs[:n], inputs[n:], sessions[:n], sessions[n:])
 
 
-def pair(matching: Matching, base: Bools, candidate: Bools, min_pairs: int) -> Pairs | None:
+def pair_calls(matching: Matching, base: BoolArray, candidate: BoolArray, min_pairs: int) -> Pairs | None:
     """Pair the calls where a signal was measured (masks `base`, `candidate`); None: compare without pairs.
 
     Pairs are used when there are at least `min_pairs` and they cover at least half of the inputs of the side that has
@@ -83,13 +84,13 @@ def pair(matching: Matching, base: Bools, candidate: Bools, min_pairs: int) -> P
     return Pairs(of_base, of_candidate, layout, bool(np.array_equal(counts[0], counts[1])))
 
 
-def _position(inputs: Ints, common: Ints) -> Ints:
+def _position(inputs: IntArray, common: IntArray) -> IntArray:
     """Find each input in the sorted `common`, -1 where it is not in there."""
     position = np.minimum(np.searchsorted(common, inputs), len(common) - 1)
     return np.where(common[position] == inputs, position, -1)
 
 
-def _sessions(matching: Matching, base: Ints, candidate: Ints, n: int) -> Ints:
+def _sessions(matching: Matching, base: IntArray, candidate: IntArray, n: int) -> IntArray:
     """Group the pairs that share a session on either side, directly or through other pairs."""
     pair_of = np.concatenate([base, candidate])
     session_of = np.concatenate([matching.base_sessions, matching.candidate_sessions])
@@ -99,7 +100,7 @@ def _sessions(matching: Matching, base: Ints, candidate: Ints, n: int) -> Ints:
     return dense(connected_components(links, directed=False)[1][:n])
 
 
-def _means(values: Floats, pair_of: Ints, n: int) -> Floats:
+def _means(values: FloatArray, pair_of: IntArray, n: int) -> FloatArray:
     paired = pair_of >= 0
     sums = np.bincount(pair_of[paired], weights=values[paired], minlength=n)
     return sums / np.bincount(pair_of[paired], minlength=n)

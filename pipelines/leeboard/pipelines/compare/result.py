@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from ..signals import BY_NAME, SCORE
+
 #: the probability that any signal is said to differ where none does
 FAMILY_ERROR = 0.05
 
-Verdict = Literal["better", "worse", "changed", "no_difference_shown", "too_few_calls"]
+ComparedVerdict = Literal["better", "worse", "changed", "no_difference_shown", "too_few_calls"]
 #: how an effect reads: `ratio` 0.2 = 20 % more; `difference` in the signal's unit (of shares: 0.01 = 1 point);
 #: `distance` the share of calls that would have to move to another category (total variation)
 EffectKind = Literal["ratio", "difference", "distance"]
@@ -16,24 +18,24 @@ Points = Annotated[float, Meta(gt=0, lt=1)]
 
 
 class Floors(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The smallest effects that matter; below them a difference is real but small."""
+    """The smallest effects that matter, as in the catalogue of signals; below them a difference is real but small."""
 
     #: relative: 0.2 = 20 %; a fall counts from 1 / 1.2 on, so that swapping the sides swaps better and worse
-    latency: Relative = 0.20
-    ttft: Relative = 0.20
-    cost: Relative = 0.15
+    latency: Relative = BY_NAME["latency_ms"].floor
+    ttft: Relative = BY_NAME["ttft_ms"].floor
+    cost: Relative = BY_NAME["cost_usd"].floor
     #: and the number of tool calls
-    tokens: Relative = 0.20
+    tokens: Relative = BY_NAME["output_tokens"].floor
     #: differences of shares: error, truncated, empty, refusal, valid JSON, and the least for any other yes/no score
-    error: Points = 0.01
+    error: Points = BY_NAME["error"].floor
     #: categories: total variation distance; the error type has the floor of errors. Also the share of repetition
-    share: Points = 0.05
+    share: Points = BY_NAME["finish_reason"].floor
     #: difference of the mean share of cached input
-    cached_share: Points = 0.10
-    #: difference of the mean cosine of input and output
+    cached_share: Points = BY_NAME["cached_share"].floor
+    #: difference of the mean cosine of input and output; its floor in the catalogue is in sd of a scope
     relevance: Points = 0.05
     #: standard deviations of the values within a side
-    score_sd: Relative = 0.2
+    score_sd: Relative = SCORE.floor
 
 
 class CompareSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +63,7 @@ class SignalComparison(Struct, kw_only=True, omit_defaults=True, frozen=True):
     channel: str
     #: of `before` and `after`
     unit: str
-    verdict: Verdict
+    verdict: ComparedVerdict
     sentence: str
     #: calls on which the signal was measured; at equal tokens, those of a size that both sides know
     n_base: int
@@ -93,7 +95,7 @@ class SignalComparison(Struct, kw_only=True, omit_defaults=True, frozen=True):
 class Comparison(Struct, kw_only=True, frozen=True):
     """The answer."""
 
-    verdict: Verdict
+    verdict: ComparedVerdict
     #: 0 nothing is worse, 1 something is, 3 nothing with a better direction could be measured
     exit_code: Literal[0, 1, 3]
     sentence: str

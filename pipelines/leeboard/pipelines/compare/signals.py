@@ -3,34 +3,27 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from leeboard.schemas import NO_ERROR
+from leeboard.schemas import NO_ERROR, NUMBERS
 from leeboard.schemas.call import LARGEST
 
-from .columns import Floats, Side, Texts
+from ..arrays import FloatArray
+from ..signals import BINARY, BY_NAME, NUMERIC, Better, ChannelName, Signal
+from .columns import Side, TextColumn
 from .result import CompareSettings, EffectKind, Floors
-from .tokens import GIVEN_TOKENS, given_tokens
+from .tokens import given_tokens
 
-Kind = Literal["log", "linear", "yes_no", "categorical"]
-Better = Literal["lower", "higher"] | None
+Scale = Literal["log", "linear", "yes_no", "categorical"]
 
 #: e to this power is more tokens, milliseconds or dollars than there are, and more than any ratio
 LARGEST_LOG = 100.0
 #: a label with more values than this names calls, not versions
 MOST_IDENTITIES = 50
-#: categories that say what calls are like; all others name what served them
-_CHANNELS = {
-    "finish_reason": "output",
-    "tool_names": "output",
-    "error_type": "error",
-    "input_language": "input",
-    "output_language": "output",
-}
 _YES = frozenset({"yes", "true", "pass", "passed", "1"})
 _NO = frozenset({"no", "false", "fail", "failed", "0"})
-EFFECT_KINDS: dict[Kind, EffectKind] = {
+EFFECT_KINDS: dict[Scale, EffectKind] = {
     "log": "ratio",
     "linear": "difference",
     "yes_no": "difference",
@@ -38,71 +31,38 @@ EFFECT_KINDS: dict[Kind, EffectKind] = {
 }
 
 
-class _Number(NamedTuple):
-    """How a number of NUMBERS is compared."""
-
-    channel: str
-    unit: str
-    #: field of Floors; the floor is in its unit
-    floor: str
-    better: Better = None
-    #: added before the logarithm, in the unit: what is counted as next to nothing; None: no logarithm
-    offset: float | None = 1.0
-
-
-_NUMBERS = {
-    "input_tokens": _Number("input", "tokens", "tokens"),
-    "output_tokens": _Number("output", "tokens", "tokens"),
-    "reasoning_tokens": _Number("output", "tokens", "tokens"),
-    "tool_calls": _Number("output", "calls", "tokens"),
-    "latency_ms": _Number("latency", "ms", "latency", "lower"),
-    "ttft_ms": _Number("latency", "ms", "ttft", "lower"),
-    "cost_usd": _Number("cost", "USD", "cost", "lower", offset=1e-6),
-    "cached_share": _Number("cost", "share", "cached_share", offset=None),
-    "relevance": _Number("output", "cosine", "relevance", offset=None),
-    "repetition": _Number("quality", "share", "share", "lower", offset=None),
-}
-_FLAG_CHANNELS: dict[str, tuple[str, Better]] = {
-    "error": ("error", "lower"),
-    "truncated": ("quality", "lower"),
-    "empty": ("quality", "lower"),
-    "refusal": ("quality", "lower"),
-    "json_valid": ("quality", "higher"),
-}
-
-
 @dataclass(frozen=True, slots=True)
-class Signal:
+class ComparedSignal:
     """One quantity on both sides."""
 
     name: str
-    channel: str
+    channel: ChannelName
     unit: str
-    kind: Kind
+    scale: Scale
     better: Better
     #: smallest effect that matters: relative for `log`, else in the unit of the effect
     floor: float
     #: shapes (n_base,) and (n_candidate,), NaN = not measured; 0 and 1 for `yes_no`, positions in `categories` for
     #: `categorical`
-    base: Floats
-    candidate: Floats
+    base: FloatArray
+    candidate: FloatArray
     offset: float = 0.0
     #: for a comparison at equal tokens: see `tokens.given_tokens`
-    given: tuple[Floats, Floats] | None = None
+    given: tuple[FloatArray, FloatArray] | None = None
     categories: tuple[str, ...] = ()
 
-    def logarithm(self, values: Floats) -> Floats:
+    def logarithm(self, values: FloatArray) -> FloatArray:
         """Put `values` on the scale on which means are taken."""
-        return np.log(values + self.offset) if self.kind == "log" else values
+        return np.log(values + self.offset) if self.scale == "log" else values
 
     def amount(self, mean: float) -> float | None:
         """Give a mean of `logarithm` in the signal's unit; None where it is no number worth printing."""
-        if self.kind != "log":
+        if self.scale != "log":
             return mean
         return max(math.exp(mean) - self.offset, 0.0) if mean < LARGEST_LOG else None
 
 
-def signals(base: Side, candidate: Side, settings: CompareSettings) -> list[Signal]:
+def signals(base: Side, candidate: Side, settings: CompareSettings) -> list[ComparedSignal]:
     """List every signal that was measured on either side, in a fixed order."""
     found = [
         *_numbers(base, candidate, settings.floors),
@@ -113,38 +73,54 @@ def signals(base: Side, candidate: Side, settings: CompareSettings) -> list[Sign
     return [s for s in found if s.given is not None or np.isfinite(s.base).any() or np.isfinite(s.candidate).any()]
 
 
-def _numbers(base: Side, candidate: Side, floors: Floors) -> Iterator[Signal]:
-    for name, number in _NUMBERS.items():
+def _numbers(base: Side, candidate: Side, floors: Floors) -> Iterator[ComparedSignal]:
+    for name in NUMBERS:
         columns = base.numbers[name], candidate.numbers[name]
-        yield _number(name, number, columns, floors)
-        for twin, of in GIVEN_TOKENS.items():
-            if of == name and (given := given_tokens(base, candidate, columns)) is not None:
-                yield _number(twin, number, columns, floors, given)
+        for signal in (signal for signal in NUMERIC if signal.field == name):
+            if not signal.given_tokens:
+                yield _number(signal, columns, floors)
+            elif (given := given_tokens(base, candidate, columns)) is not None:
+                yield _number(signal, columns, floors, given)
 
 
 def _number(
-    name: str,
-    number: _Number,
-    columns: tuple[Floats, Floats],
+    signal: Signal,
+    columns: tuple[FloatArray, FloatArray],
     floors: Floors,
-    given: tuple[Floats, Floats] | None = None,
-) -> Signal:
-    floor: float = getattr(floors, number.floor)
+    given: tuple[FloatArray, FloatArray] | None = None,
+) -> ComparedSignal:
     if given is not None:
         known = [np.isfinite(tokens).all(axis=1) for tokens in given]
         columns = np.where(known[0], columns[0], np.nan), np.where(known[1], columns[1], np.nan)
-    kind: Kind = "linear" if number.offset is None else "log"
-    offset = number.offset or 0.0
-    return Signal(name, number.channel, number.unit, kind, number.better, floor, *columns, offset=offset, given=given)
+    return ComparedSignal(
+        signal.name,
+        signal.channel,
+        # at equal tokens both sides are told in the unit of the number itself
+        BY_NAME[signal.field].unit,
+        "log" if signal.logarithmic else "linear",
+        signal.better,
+        _floor(signal, floors),
+        *columns,
+        offset=signal.scale if signal.logarithmic else 0.0,
+        given=given,
+    )
 
 
-def _flags(base: Side, candidate: Side, floors: Floors) -> Iterator[Signal]:
-    for name, (channel, better) in _FLAG_CHANNELS.items():
-        columns = base.flags[name], candidate.flags[name]
-        yield Signal(name, channel, "share", "yes_no", better, floors.error, *columns)
+def _floor(signal: Signal, floors: Floors) -> float:
+    assert signal.compared_floor is not None, signal.name
+    floor: float = getattr(floors, signal.compared_floor)
+    return floor
 
 
-def _scores(base: Side, candidate: Side, settings: CompareSettings) -> Iterator[Signal]:
+def _flags(base: Side, candidate: Side, floors: Floors) -> Iterator[ComparedSignal]:
+    for signal in BINARY:
+        if signal.source == "flag" and signal.compared_floor is not None:
+            columns = base.flags[signal.field], candidate.flags[signal.field]
+            floor = _floor(signal, floors)
+            yield ComparedSignal(signal.name, signal.channel, signal.unit, "yes_no", signal.better, floor, *columns)
+
+
+def _scores(base: Side, candidate: Side, settings: CompareSettings) -> Iterator[ComparedSignal]:
     sides = base.calls, candidate.calls
     for name in sorted({name for calls in sides for call in calls for name in call.scores}):
         values = [[call.scores.get(name) for call in calls] for calls in sides]
@@ -154,16 +130,16 @@ def _scores(base: Side, candidate: Side, settings: CompareSettings) -> Iterator[
         texts = [value for side in values for value in side if isinstance(value, str)]
         known = "score." + name
         if texts and (numbers or not {text.lower() for text in texts} <= _YES | _NO):
-            words: list[Texts] = [[None if value is None else str(value) for value in side] for side in values]
+            words: list[TextColumn] = [[None if value is None else str(value) for value in side] for side in values]
             yield _categorical(known, "quality", words[0], words[1], settings.floors)
             continue
         columns = [np.array([_number_of(value) for value in side], np.float64) for side in values]
         sd = settings.floors.score_sd * spread(columns[0], columns[1])
         if texts or set(numbers) <= {0, 1}:
             floor = settings.floors.error if short == "refusal" else max(sd, settings.floors.error)
-            yield Signal(known, "quality", "share", "yes_no", better, floor, columns[0], columns[1])
+            yield ComparedSignal(known, "quality", "share", "yes_no", better, floor, columns[0], columns[1])
         else:
-            yield Signal(known, "quality", "", "linear", better, sd, columns[0], columns[1])
+            yield ComparedSignal(known, "quality", "", "linear", better, sd, columns[0], columns[1])
 
 
 def _number_of(value: float | str | None) -> float:
@@ -174,16 +150,17 @@ def _number_of(value: float | str | None) -> float:
     return float(value) if abs(value) <= LARGEST else math.nan
 
 
-def _categories(base: Side, candidate: Side, floors: Floors) -> Iterator[Signal]:
+def _categories(base: Side, candidate: Side, floors: Floors) -> Iterator[ComparedSignal]:
+    """What calls are like, and what served them: names that are no signals are identity labels."""
     names = {name for side in (base, candidate) for call in side.calls for name in call.categories}
     for name in sorted(names | {"error_type", "tool_names"}):
-        channel = _CHANNELS.get(name, "identity")
+        channel = BY_NAME[name].channel if name in BY_NAME else "identity"
         signal = _categorical(name, channel, _texts(base, name), _texts(candidate, name), floors)
         if channel != "identity" or len(signal.categories) <= MOST_IDENTITIES:
             yield signal
 
 
-def _texts(side: Side, name: str) -> Texts:
+def _texts(side: Side, name: str) -> TextColumn:
     """Read the category of each call: "none" is the error type of successes, and the tools of calls that used none."""
     if name == "tool_names":
         known = np.isfinite(side.numbers["tool_calls"])
@@ -200,16 +177,18 @@ def _texts(side: Side, name: str) -> Texts:
     return texts
 
 
-def _categorical(name: str, channel: str, base: Texts, candidate: Texts, floors: Floors) -> Signal:
+def _categorical(
+    name: str, channel: ChannelName, base: TextColumn, candidate: TextColumn, floors: Floors
+) -> ComparedSignal:
     values = tuple(sorted({text for text in base + candidate if text is not None}))
     position = {value: float(k) for k, value in enumerate(values)}
     columns = [np.array([math.nan if text is None else position[text] for text in side]) for side in (base, candidate)]
     first, second = columns
-    floor = floors.error if name == "error_type" else floors.share
-    return Signal(name, channel, "share", "categorical", None, floor, first, second, categories=values)
+    floor = _floor(BY_NAME[name], floors) if name in BY_NAME else floors.share
+    return ComparedSignal(name, channel, "share", "categorical", None, floor, first, second, categories=values)
 
 
-def spread(base: Floats, candidate: Floats) -> float:
+def spread(base: FloatArray, candidate: FloatArray) -> float:
     """Estimate the standard deviation within a side, from both, of what was measured; 0 where nothing varies."""
     measured = [column[np.isfinite(column)] for column in (base, candidate)]
     squares = sum(float(np.sum((column - column.mean()) ** 2)) for column in measured if len(column))

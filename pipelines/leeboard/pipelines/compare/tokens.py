@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .columns import Bools, Floats, Side
+from ..arrays import BoolArray, FloatArray
+from .columns import Side
 
-#: twin at equal tokens -> its signal
-GIVEN_TOKENS = {"latency_given_tokens": "latency_ms", "cost_given_tokens": "cost_usd"}
-TOKENS = ("input_tokens", "output_tokens")
+#: numbers of tokens that make two calls alike
+SIZE_NUMBERS = ("input_tokens", "output_tokens")
 #: a side's part among the calls of one size, if both sides had as many calls in all, must lie between this and 1 minus
 #: this (Crump, Hotz, Imbens, Mitnik, Biometrika 96, 2009: discard beyond .1 and .9); else a curve that was fitted to
 #: the sizes of one side decides about the other
@@ -16,7 +16,9 @@ SIZES = 20
 CALLS_PER_SIZE = 20
 
 
-def given_tokens(base: Side, candidate: Side, columns: tuple[Floats, Floats]) -> tuple[Floats, Floats] | None:
+def given_tokens(
+    base: Side, candidate: Side, columns: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray] | None:
     """Take logarithms of the tokens that go with the values of a signal (`columns`, NaN = not measured).
 
     Two arrays of shapes (n_base, k) and (n_candidate, k), k = 1 or 2: the tokens known for at least half of the
@@ -27,7 +29,7 @@ def given_tokens(base: Side, candidate: Side, columns: tuple[Floats, Floats]) ->
     if not measured[0].any() or not measured[1].any():
         return None
     chosen = []
-    for name in TOKENS:
+    for name in SIZE_NUMBERS:
         pair = base.numbers[name], candidate.numbers[name]
         if min(float(np.mean(np.isfinite(p[m]))) for p, m in zip(pair, measured, strict=True)) >= 0.5:
             chosen.append(pair)
@@ -43,7 +45,9 @@ def given_tokens(base: Side, candidate: Side, columns: tuple[Floats, Floats]) ->
     return logs[0], logs[1]
 
 
-def _common(base: Floats, candidate: Floats, in_base: Bools, in_candidate: Bools) -> tuple[Bools, Bools]:
+def _common(
+    base: FloatArray, candidate: FloatArray, in_base: BoolArray, in_candidate: BoolArray
+) -> tuple[BoolArray, BoolArray]:
     """Mark the calls whose size is found on both sides; False outside the masks."""
     n = np.array([in_base.sum(), in_candidate.sum()], np.float64)
     if not n.all():

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .result import FAMILY_ERROR, SignalComparison, Verdict
-from .tokens import GIVEN_TOKENS
+from ..signals import GIVEN_TOKENS
+from .result import FAMILY_ERROR, ComparedVerdict, SignalComparison
 
-_HEADINGS: dict[Verdict, str] = {
+_HEADINGS: dict[ComparedVerdict, str] = {
     "worse": "Worse",
     "better": "Better",
     "changed": "Changed",
@@ -19,7 +19,7 @@ _NAMED = 3
 _DIGITS = 3
 
 
-def sentence(c: SignalComparison) -> str:
+def comparison_sentence(c: SignalComparison) -> str:
     """Say one signal in one sentence; `c.sentence` is not read."""
     if c.effect is None:
         return _unmeasured(c)

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from leeboard.pipelines.topics import KafkaName, StageName, TopicSettings
+from leeboard.pipelines.units import Positive
 from msgspec import Meta, Struct, field
 
-PositiveNumber = Annotated[float, Meta(gt=0)]
 SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -57,13 +57,13 @@ class KafkaSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     partitions: Annotated[int, Meta(ge=1, le=10_000)] = 24
     replication_factor: Annotated[int, Meta(ge=1, le=10)] = 3
     #: days that `calls` are kept: how far back a replay can begin
-    calls_retention_days: PositiveNumber = 14.0
+    calls_retention_days: Positive = 14.0
     #: a worker that is silent for so long loses its partitions
-    session_timeout_s: PositiveNumber = 15.0
+    session_timeout_s: Positive = 15.0
     #: outputs that are not urgent are published, and positions saved, at least so often
-    publish_interval_s: PositiveNumber = 15.0
+    publish_interval_s: Positive = 15.0
     #: state of every changed scope is written at least so often
-    state_interval_s: PositiveNumber = 60.0
+    state_interval_s: Positive = 60.0
     #: static member id of a process, so that its restart moves no partitions (a StatefulSet's pod name)
     instance_id: str | None = None
     #: where metrics, /livez and /readyz are served

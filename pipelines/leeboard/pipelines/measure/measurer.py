@@ -20,12 +20,11 @@ from leeboard.schemas import (
     route_of,
     scope_key,
 )
-from msgspec import Struct, field
 
-from .embed import EmbedderSettings
 from .fingerprints import KeyedHash, canonical_json, canonical_names, canonical_text, id_hash, short_hash
 from .pricing import PRICE_SOURCE, price_usd
-from .texts import CallTexts, Texts, TextSettings
+from .settings import MeasureSettings
+from .texts import CallTexts, Texts
 
 Redactor: TypeAlias = Callable[[str], str]
 #: what is not a call
@@ -71,21 +70,6 @@ _identity = attrgetter(*_IDENTITY)
 # C0 and C1 controls, line and paragraph separators, marks that turn the direction of writing, lone surrogates: none may
 # reach a terminal or a page
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-class MeasureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How calls are measured."""
-
-    #: the tenant is part of the scope key; otherwise it is a label
-    tenant_in_scope: bool = False
-    #: deployment key of the hashes of inputs, sessions and users; without one anybody can recompute them
-    key: str = ""
-    #: price calls that bring no cost of their own
-    price: bool = True
-    text: TextSettings = field(default_factory=TextSettings)
-    #: texts with fewer tokens get neither style counts nor a vector
-    min_tokens: int = 0
-    embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
 
 
 class Arrival(NamedTuple):

@@ -3,30 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 from leeboard.schemas import ModelCall, TextMeasures
-from msgspec import Meta, Struct
 
-from .embed import EmbedderError, EmbedderSettings, make_embedder
+from .embed.make import make_embedder
+from .settings import COUNTED, EmbedderError, EmbedderSettings, TextSettings
 from .structured import asks_for_json, is_json
 from .text import Reading, TextReader, text_version
 from .vectors import GIVEN, Vector, cosine, given_vector, pack
-
-#: what is counted while texts are measured, and what it means
-COUNTED = {
-    "texts_cut": "texts of which only the first text.max_chars characters were read",
-    "vectors_refused": "vectors that came with calls and cannot be used (wrong length, no numbers, all zeros)",
-    "texts_not_embedded": "texts without a vector because the embedder failed, was late or found nothing in them",
-}
-
-
-class TextSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[text]`: how texts are read."""
-
-    #: characters that are read and embedded of a text, from its beginning
-    max_chars: Annotated[int, Meta(ge=100, le=1_000_000)] = 8000
 
 
 @dataclass(slots=True)

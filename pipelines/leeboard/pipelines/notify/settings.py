@@ -8,7 +8,8 @@ from typing import Annotated
 from leeboard.schemas import Severity, Status, VerdictKind
 from msgspec import Meta, Struct, field
 
-from ..watch.settings import ChannelName, Positive
+from ..signals import ChannelName
+from ..units import Positive
 from .messages.message import Stream
 from .sinks import PagerDutySettings, SinkSettings
 

@@ -8,14 +8,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .series import Floats, ticks
+from ..arrays import FloatArray
+from .series import ticks
 
 Figure: TypeAlias = dict[str, Any]
 #: of a signal's charts
 HEIGHT_PX = 240
 
 
-def digits(values: Floats, most: int = 4) -> list[float]:
+def digits(values: FloatArray, most: int = 4) -> list[float]:
     """Values with so many significant digits."""
     return [float(f"{value:.{most}g}") for value in values.tolist()]
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from leeboard.schemas import Alert, Page, SignalShift
 
-from ..replay import Incident, Result
+from ..replay import ReplayedIncident, ReplayResult
 from .axes import Figure
 from .recorder import Recorder, Track
 from .series import series_of
 from .splitchart import split_chart
-from .states import State, last_pages, page_joined, spokesman, state_of
+from .states import IncidentState, last_pages, page_joined, spokesman, state_of
 from .timechart import time_chart
 
 #: signals of an incident that are drawn
@@ -41,8 +41,8 @@ class Card:
     """An incident as the page shows it."""
 
     anchor: str
-    state: State
-    incident: Incident
+    state: IncidentState
+    incident: ReplayedIncident
     #: the alert that speaks for it
     alert: Alert
     charts: list[SignalChart]
@@ -53,7 +53,9 @@ class Card:
     links: dict[str, str]
 
 
-def make_cards(result: Result, recorder: Recorder, incidents: list[Incident], anchors: dict[str, str]) -> list[Card]:
+def make_cards(
+    result: ReplayResult, recorder: Recorder, incidents: list[ReplayedIncident], anchors: dict[str, str]
+) -> list[Card]:
     """Cards with charts. `anchors`: dedup key -> id in the page."""
     pages, joined = last_pages(result), page_joined(result)
     cards = []
@@ -75,7 +77,7 @@ def make_cards(result: Result, recorder: Recorder, incidents: list[Incident], an
     return cards
 
 
-def _charts(incident: Incident, alert: Alert, track: Track | None) -> list[SignalChart]:
+def _charts(incident: ReplayedIncident, alert: Alert, track: Track | None) -> list[SignalChart]:
     """Charts of the first signals of different names, as far as they were recorded."""
     if track is None:
         return []
@@ -93,7 +95,9 @@ def _charts(incident: Incident, alert: Alert, track: Track | None) -> list[Signa
     return charts
 
 
-def _chart(incident: Incident, alert: Alert, track: Track, signal: SignalShift, moved: list[str]) -> SignalChart | None:
+def _chart(
+    incident: ReplayedIncident, alert: Alert, track: Track, signal: SignalShift, moved: list[str]
+) -> SignalChart | None:
     baseline = alert.evidence.baseline
     series = series_of(track, signal.name, (baseline.start, baseline.end))
     if series is None:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from leeboard.pipelines.watch.gate.fold import WEEK_MS, H
-from leeboard.pipelines.wording import counted, duration, hover_text, level_text, plotly_text, scope_name, when
+from leeboard.pipelines.wording import counted, duration, level_text, log10, scope_name, when
 
-from ..replay import Incident, Result
+from ..replay import ReplayedIncident, ReplayResult
 from .axes import Figure, digits
+from .markup import hover_text, plotly_text
 from .recorder import Recorder
 from .series import ticks
 from .states import STATES, ranked, spokesman, state_of
@@ -34,7 +35,7 @@ class Timeline:
     bars_left_out: int
 
 
-def timeline(result: Result, recorder: Recorder, anchors: dict[str, str]) -> Timeline | None:
+def timeline(result: ReplayResult, recorder: Recorder, anchors: dict[str, str]) -> Timeline | None:
     """Incidents as bars, one lane a scope, over the volume of calls; None without calls. `anchors`: dedup key -> id."""
     if result.first_time is None or result.last_time is None:
         return None
@@ -90,7 +91,7 @@ def timeline(result: Result, recorder: Recorder, anchors: dict[str, str]) -> Tim
 
 
 def _bars(
-    incidents: list[Incident], state: str, lanes: list[str], first: int, last: int, anchors: dict[str, str]
+    incidents: list[ReplayedIncident], state: str, lanes: list[str], first: int, last: int, anchors: dict[str, str]
 ) -> list[Figure]:
     starts = [max(incident.last.change.estimate, first) for incident in incidents]
     ends = [incident.last.resolved_at or last for incident in incidents]
@@ -121,21 +122,17 @@ def _bars(
     ]
 
 
-def _hover(incident: Incident, state: str) -> str:
+def _hover(incident: ReplayedIncident, state: str) -> str:
     alert = spokesman(incident)
     ended = f"{alert.resolution or incident.last.resolution} {when(incident.last.resolved_at)}"
     span = f"{when(incident.last.change.estimate)}, {'still open' if incident.last.status != 'resolve' else ended}"
     return "<br>".join(
         [
             f"<b>{plotly_text(scope_name(alert.scope), 64)}</b>",
-            f"{state} · {level_text(_log10(incident))} · {span}",
+            f"{state} · {level_text(log10(incident.peak.level))} · {span}",
             hover_text(alert.verdict.sentence),
         ]
     )
-
-
-def _log10(incident: Incident) -> float:
-    return float(np.log10(max(incident.peak.level, 1e-9)))
 
 
 def _volume(recorder: Recorder, first: int, last: int) -> Figure:
@@ -165,7 +162,7 @@ class Budget:
     figure: Figure | None
 
 
-def budget(result: Result) -> Budget:
+def budget(result: ReplayResult) -> Budget:
     """Counted pages against what the gate may count at most: pages_per_week * span + H + 1 in any span of time."""
     ledger = result.ledger
     if ledger is None or not result.alerts:
@@ -201,7 +198,7 @@ def _fullest(times: list[int], rate: float) -> tuple[int, int]:
     return found
 
 
-def _steps(result: Result, start: int, rate: float) -> Figure:
+def _steps(result: ReplayResult, start: int, rate: float) -> Figure:
     """Counted pages as steps, the allowance and the ceiling as lines."""
     end = max(result.last_time or start, result.alerts[-1].time, start + 1)
     begin = min(result.first_time if result.first_time is not None else start, start)

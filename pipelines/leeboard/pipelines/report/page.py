@@ -16,10 +16,11 @@ from plotly.offline import get_plotlyjs
 
 from ..config import Config
 from ..numerics import numerics_tag
-from ..replay import Incident, Result
+from ..replay import ReplayedIncident, ReplayResult
 from ..watch.engine import ENGINE_VERSION
 from .axes import Figure
 from .cards import make_cards
+from .markup import level_markup
 from .overview import budget, timeline
 from .recorder import MAX_CALLS, Recorder
 from .states import ranked, spokesman, state_of
@@ -87,7 +88,7 @@ def environment() -> Environment:
         "text_move",
     ):
         made.filters[name] = getattr(words, name)
-    made.filters |= {"level": words.level_markup, "visible": words.visible_text}
+    made.filters |= {"level": level_markup, "visible": words.visible_text}
     return made
 
 
@@ -101,7 +102,7 @@ def digest(script: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class RefusalReason:
     """Why records were refused."""
 
     name: str
@@ -109,7 +110,7 @@ class Reason:
     first: list[tuple[str, str]]
 
 
-def write_report(result: Result, recorder: Recorder, config: Config) -> str:
+def write_report(result: ReplayResult, recorder: Recorder, config: Config) -> str:
     """The page. The same result, recorder and configuration give the same bytes."""
     incidents = ranked(result.incidents())
     carded, listed = incidents[:MAX_CARDS], incidents[MAX_CARDS : MAX_CARDS + MAX_ROWS]
@@ -126,7 +127,7 @@ def write_report(result: Result, recorder: Recorder, config: Config) -> str:
             config=config,
             engine=(ENGINE_VERSION, config.engine().fingerprint(), numerics_tag()),
             tally=tally(incidents),
-            headline=headline(result, incidents),
+            headline=page_headline(result, incidents),
             timeline=timeline(result, recorder, anchors),
             budget=budget(result),
             cards=make_cards(result, recorder, carded, anchors),
@@ -134,7 +135,7 @@ def write_report(result: Result, recorder: Recorder, config: Config) -> str:
             incidents_left_out=len(incidents) - len(carded) - len(listed),
             summaries=scopes_in_order(result, incidents)[:MAX_SCOPES_LISTED],
             open_scopes=OPEN_SCOPES,
-            reasons=reasons(result),
+            reasons=refusal_reasons(result),
             left_out=[(name, count, LEFT_OUT.get(name, "")) for name, count in sorted(result.left_out.items())],
             thinned=list(recorder.thinned().items()),
             most_thinned=MAX_THINNED,
@@ -150,7 +151,7 @@ def write_report(result: Result, recorder: Recorder, config: Config) -> str:
     )
 
 
-def tally(incidents: list[Incident]) -> dict[str, int]:
+def tally(incidents: list[ReplayedIncident]) -> dict[str, int]:
     """Incidents by what became of them."""
     found = dict.fromkeys(("page", "joined", "waiting", "notice"), 0)
     for incident in incidents:
@@ -158,7 +159,7 @@ def tally(incidents: list[Incident]) -> dict[str, int]:
     return found
 
 
-def headline(result: Result, incidents: list[Incident]) -> str:
+def page_headline(result: ReplayResult, incidents: list[ReplayedIncident]) -> str:
     """The result in one line."""
     if not result.calls:
         return "No call could be read"
@@ -168,17 +169,17 @@ def headline(result: Result, incidents: list[Incident]) -> str:
     return f"{words.counted(len(incidents), 'incident')}, {paged or 'none'} would have paged"
 
 
-def scopes_in_order(result: Result, incidents: list[Incident]) -> list[Summary]:
+def scopes_in_order(result: ReplayResult, incidents: list[ReplayedIncident]) -> list[Summary]:
     """Summaries: scopes with incidents first, as the incidents are ordered, then by calls."""
     troubled = list(dict.fromkeys(incident.last.scope for incident in incidents))
     rank = {scope: at for at, scope in enumerate(troubled)}
     return sorted(result.summaries.values(), key=lambda s: (rank.get(s.scope, len(rank)), -s.sequence, s.scope))
 
 
-def reasons(result: Result) -> list[Reason]:
+def refusal_reasons(result: ReplayResult) -> list[RefusalReason]:
     """Dead letters by reason, most frequent first."""
     found = []
     for name, count in sorted(result.refused.items(), key=lambda item: (-item[1], item[0])):
         first = [(r.position, r.detail) for r in result.rejects if r.reason == name]
-        found.append(Reason(name, count, first[:MAX_POSITIONS]))
+        found.append(RefusalReason(name, count, first[:MAX_POSITIONS]))
     return found

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.pipelines.signals import CATEGORICAL
+from leeboard.pipelines.signals import CATEGORICAL, MAX_SCORES
 from leeboard.pipelines.watch.state.labels import identities
 from leeboard.schemas import NUMBERS, Observation
 
-#: score names of one scope that are kept
-MAX_SCORES = 8
 #: 102 bytes a call
 ROW = np.dtype(
     [
@@ -34,9 +32,9 @@ MAX_NAMES = 200_000
 ABSENT, OTHER = 0, 255
 SMALLEST = 16
 
-Rows = npt.NDArray[np.void]
+CallRows = npt.NDArray[np.void]
 _NAMES = [signal.name for signal in CATEGORICAL]
-_TOOLS = _NAMES.index("tool_names")
+_TOOLS = next(column for column, signal in enumerate(CATEGORICAL) if signal.source == "tools")
 _LABELS = [(column, name) for column, name in enumerate(_NAMES) if column != _TOOLS]
 _BLANK = np.array([(0, np.nan, 0, 0, ABSENT, np.nan)], ROW)
 
@@ -45,7 +43,7 @@ class Track:
     """The calls of one scope, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._rows: Rows = np.repeat(_BLANK, SMALLEST)
+        self._rows: CallRows = np.repeat(_BLANK, SMALLEST)
         self.kept = 0
         self.seen = 0
         #: every so many calls one is kept
@@ -56,7 +54,7 @@ class Track:
         self.scores: dict[str, int] = {}
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> CallRows:
         """The kept calls, of type ROW."""
         return self._rows[: self.kept]
 
@@ -86,7 +84,7 @@ class Track:
         self.kept = len(self._rows)
         self.stride *= 2
 
-    def _append(self, rows: Rows) -> None:
+    def _append(self, rows: CallRows) -> None:
         needed = self.kept + len(rows)
         if needed > len(self._rows):
             larger = np.repeat(_BLANK, max(needed, len(self._rows) * 3 // 2))
@@ -115,7 +113,7 @@ class Track:
             code = known[value] = len(known) + 1
         return code
 
-    def _put_scores(self, rows: Rows, at: int, scores: dict[str, float | str]) -> None:
+    def _put_scores(self, rows: CallRows, at: int, scores: dict[str, float | str]) -> None:
         for name, value in scores.items():
             if isinstance(value, str) or (name not in self.scores and len(self.scores) >= MAX_SCORES):
                 continue

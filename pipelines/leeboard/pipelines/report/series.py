@@ -7,21 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, Signal
-from leeboard.schemas import FLAGS, GROUPS, NUMBERS
+from leeboard.pipelines.signals import BY_NAME, CATEGORICAL, Signal
+from leeboard.schemas import NUMBERS
 from scipy.optimize import nnls
 
+from ..arrays import FloatArray, IntArray
 from ..watch.batch.encoder import INLINE
-from .recorder import ABSENT, OTHER, Rows, Track
+from .recorder import ABSENT, OTHER, CallRows, Track
 
 #: calls from which on it can be told what a call of so many tokens takes
 FIT_CALLS = 30
 Z95 = 1.959963984540054
 
-Floats = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
-
-_SIGNALS = {signal.name: signal for signal in (*NUMERIC, *BINARY, *CATEGORICAL)}
 _SCORE = f"score.{INLINE}."
 
 
@@ -29,8 +26,8 @@ _SCORE = f"score.{INLINE}."
 class Series:
     """Measured values in order of time: numbers, 1 and 0 for yes and no, or codes of categories."""
 
-    times: Times
-    values: Floats
+    times: IntArray
+    values: FloatArray
     unit: str
     logarithmic: bool = False
     #: code -> category, for categorical signals
@@ -67,7 +64,9 @@ def series_of(track: Track, name: str, before_ms: tuple[int, int]) -> Series | N
     against what calls with its tokens took then.
     """
     rows = track.rows[np.argsort(track.rows["time"], kind="stable")]
-    signal = _SIGNALS.get(name)
+    signal = BY_NAME.get(name)
+    if signal is not None and signal.kind == "text":
+        return None
     if signal is None:
         column = track.scores.get(name.removeprefix(_SCORE)) if name.startswith(_SCORE) else None
         return None if column is None else _measured(rows, rows["scores"][:, column], "score")
@@ -78,7 +77,7 @@ def series_of(track: Track, name: str, before_ms: tuple[int, int]) -> Series | N
         values = np.where(codes == ABSENT, np.nan, codes)
         return _measured(rows, values, "share", categories=categories)
     if signal.kind == "binary":
-        return _measured(rows, _yes_or_no(rows, name), "yes or no")
+        return _measured(rows, _yes_or_no(rows, signal), "yes or no")
     values = rows["numbers"][:, signal.column].astype(np.float64)
     if signal.given_tokens:
         return _given_tokens(rows, values, signal, before_ms)
@@ -86,7 +85,7 @@ def series_of(track: Track, name: str, before_ms: tuple[int, int]) -> Series | N
 
 
 def _measured(
-    rows: Rows,
+    rows: CallRows,
     values: npt.NDArray[np.floating],
     unit: str,
     *,
@@ -101,25 +100,25 @@ def _measured(
     return Series(rows["time"][known], floats, unit, logarithmic and bool((floats > 0).all()), categories, note)
 
 
-def _yes_or_no(rows: Rows, name: str) -> Floats:
-    if name in FLAGS:
-        bits = ((rows["flags"] >> 2 * FLAGS.index(name)) & 3).astype(np.float64)
+def _yes_or_no(rows: CallRows, signal: Signal) -> FloatArray:
+    if signal.source == "flag":
+        bits = ((rows["flags"] >> 2 * signal.column) & 3).astype(np.float64)
         return np.where(bits == 0, np.nan, bits - 1)
-    bits = ((rows["measured"] >> GROUPS.index(name.removeprefix("coverage."))) & 1).astype(np.float64)
+    bits = ((rows["measured"] >> signal.column) & 1).astype(np.float64)
     failed = (rows["flags"] & 3) == 2
     return np.where(failed, np.nan, bits)
 
 
-def _given_tokens(rows: Rows, values: Floats, signal: Signal, before_ms: tuple[int, int]) -> Series | None:
+def _given_tokens(rows: CallRows, values: FloatArray, signal: Signal, before_ms: tuple[int, int]) -> Series | None:
     """Values against what a call with its tokens took before: a sum of a constant and a price for either token."""
     numbers = rows["numbers"].astype(np.float64)
     tokens = numbers[:, [NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")]]
     known = np.isfinite(tokens).all(axis=1) & (values > 0)
     fit = known & (rows["time"] >= before_ms[0]) & (rows["time"] <= before_ms[1])
-    source = NUMBERS[signal.column]
+    source = signal.field
     if int(fit.sum()) < FIT_CALLS:
         note = f"{source} as it was: too few calls before the change to tell what a call with its tokens takes"
-        return _measured(rows, values, _SIGNALS[source].unit, logarithmic=True, note=note)
+        return _measured(rows, values, BY_NAME[source].unit, logarithmic=True, note=note)
     design = np.column_stack([np.ones(len(rows)), tokens])
     scale = np.abs(design[fit]).max(axis=0)
     scale[scale == 0] = 1.0
@@ -138,9 +137,9 @@ class Bins:
 
     times: list[int]
     centres: list[float]
-    middle: Floats
-    low: Floats
-    high: Floats
+    middle: FloatArray
+    low: FloatArray
+    high: FloatArray
     calls: list[int]
 
 
@@ -160,7 +159,9 @@ def quantile_bins(series: Series, size: int) -> Bins:
 def share_bins(series: Series, size: int, code: float) -> Bins:
     """Share of one value with its 95 % interval (Wilson 1927)."""
     ranges = cut_into_bins(len(series.values), size)
-    return _bins(series, ranges, [wilson(int((series.values[a:b] == code).sum()), b - a) for a, b in ranges])
+    return _bins(
+        series, ranges, [share_with_interval(int((series.values[a:b] == code).sum()), b - a) for a, b in ranges]
+    )
 
 
 def _bins(series: Series, ranges: list[tuple[int, int]], found: Sequence[Sequence[float]]) -> Bins:
@@ -169,7 +170,7 @@ def _bins(series: Series, ranges: list[tuple[int, int]], found: Sequence[Sequenc
     return Bins(times, [(a + b - 1) / 2 for a, b in ranges], middle, low, high, [b - a for a, b in ranges])
 
 
-def wilson(hits: int, n: int) -> tuple[float, float, float]:
+def share_with_interval(hits: int, n: int) -> tuple[float, float, float]:
     """Share, and the ends of its 95 % interval."""
     if n == 0:
         return 0.0, 0.0, 1.0
@@ -179,7 +180,7 @@ def wilson(hits: int, n: int) -> tuple[float, float, float]:
     return share, max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
 
 
-def histogram_edges(before: Floats, since: Floats, *, logarithmic: bool) -> Floats:
+def histogram_edges(before: FloatArray, since: FloatArray, *, logarithmic: bool) -> FloatArray:
     """Edges that suit both samples; the outer half percent of the values may lie beyond."""
     both = [np.quantile(sample, [0.005, 0.995]) for sample in (before, since)]
     low, high = min(float(q[0]) for q in both), max(float(q[1]) for q in both)

@@ -1,10 +1,10 @@
 """A signal's calls before the change and since, side by side."""
 
 import numpy as np
-from leeboard.pipelines.wording import plotly_text
 
 from .axes import HEIGHT_PX, Figure, digits, share_axis, tick_text, value_axis
-from .series import Series, histogram_edges, wilson
+from .markup import plotly_text
+from .series import Series, histogram_edges, share_with_interval
 
 #: categories of one signal that are drawn
 MAX_CATEGORIES = 5
@@ -57,7 +57,7 @@ def _share_bars(before: Series, since: Series, wanted: list[str]) -> Figure:
     told: list[list[str]] = []
     # horizontal bars of a group stand from bottom to top: what comes last is the upper one
     for offset, colour, series in ((-0.22, "since", since), (0.0, "before", before)):
-        bars = [wilson(int((series.values == code).sum()), len(series.values)) for code in codes]
+        bars = [share_with_interval(int((series.values == code).sum()), len(series.values)) for code in codes]
         share, low, high = np.array(bars).reshape(-1, 3).T
         highest = max(highest, float(high.max(initial=0.0)))
         told.insert(0, [tick_text(each, "share") for each in share.tolist()])

@@ -5,14 +5,14 @@ from typing import Literal, get_args
 from leeboard.pipelines.wording import log10
 from leeboard.schemas import Alert, Page
 
-from ..replay import Incident, Result
+from ..replay import ReplayedIncident, ReplayResult
 
 #: paged; joined a page; is open and waits for the budget; not for interrupting anybody
-State = Literal["page", "joined", "waiting", "notice"]
-STATES: tuple[State, ...] = get_args(State)
+IncidentState = Literal["page", "joined", "waiting", "notice"]
+STATES: tuple[IncidentState, ...] = get_args(IncidentState)
 
 
-def state_of(incident: Incident) -> State:
+def state_of(incident: ReplayedIncident) -> IncidentState:
     """What the gate made of an incident."""
     last = incident.last
     if incident.paged_at is not None:
@@ -24,21 +24,21 @@ def state_of(incident: Incident) -> State:
     return "notice"
 
 
-def spokesman(incident: Incident) -> Alert:
+def spokesman(incident: ReplayedIncident) -> Alert:
     """The newest alert; where it recovered, the one with the highest level, before the recovery blurred it."""
     return incident.peak if incident.last.resolution == "recovered" else incident.last
 
 
-def ranked(incidents: list[Incident]) -> list[Incident]:
+def ranked(incidents: list[ReplayedIncident]) -> list[ReplayedIncident]:
     """Pages first, notices last, each by level."""
     return sorted(incidents, key=lambda i: (STATES.index(state_of(i)), -log10(i.peak.level), i.last.dedup_key))
 
 
-def last_pages(result: Result) -> dict[str, Page]:
+def last_pages(result: ReplayResult) -> dict[str, Page]:
     """The newest record of every page."""
     return {page.page_key: page for page in result.pages}
 
 
-def page_joined(result: Result) -> dict[str, str]:
+def page_joined(result: ReplayResult) -> dict[str, str]:
     """Dedup key of an incident that joined a page -> page key."""
     return {member.dedup_key: page.page_key for page in result.pages for member in page.rolled_up}

@@ -7,8 +7,9 @@ import numpy as np
 from leeboard.pipelines.wording import moment, when
 from leeboard.schemas import Alert
 
+from ..arrays import IntArray
 from .axes import HEIGHT_PX, Figure, digits, share_axis, value_axis
-from .series import Bins, Series, Times, quantile_bins, share_bins
+from .series import Bins, Series, quantile_bins, share_bins
 
 #: bins of a chart, and fewest calls in a bin, of medians and of shares
 MAX_BINS, BIN_CALLS = 100, 6
@@ -37,7 +38,7 @@ class TimeChart:
 class Ruler:
     """The x axis: the clock, or the calls in their order."""
 
-    times: Times
+    times: IntArray
     by_calls: bool
 
     def at(self, epoch_ms: int) -> float:
@@ -100,7 +101,7 @@ def time_chart(series: Series, alert: Alert, end: Alert | None, category: str | 
     return TimeChart({"data": traces, "layout": layout}, told, ruler.by_calls)
 
 
-def in_bursts(times: Times) -> bool:
+def in_bursts(times: IntArray) -> bool:
     """Does the denser half of the calls take little of the time?"""
     edges = times[np.linspace(0, len(times) - 1, min(len(times), 41)).astype(int)]
     spans = sorted(int(b - a) for a, b in pairwise(edges.tolist()))

@@ -6,7 +6,7 @@ Labels are never text of a call: stage, reason, status, severity.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leeboard.pipelines.measure import COUNTED
+from leeboard.pipelines.measure.settings import COUNTED
 from leeboard.pipelines.topics import StageName, TopicSettings
 from leeboard.schemas import Alert, Ledger, Page, Reject, Result, decode_result
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -102,7 +102,7 @@ class StageMetrics:
             self.event_lag.set(max(time.time() - newest_ms / 1000.0, 0.0))
 
     def note_counts(self, counts: Mapping[str, int]) -> None:
-        """What a fold has counted since the last call, by the name of its metric."""
+        """What a fold has counted since the last call, by the name of its counter."""
         for name, count in counts.items():
             getattr(self, name).inc(count)
 

@@ -8,7 +8,8 @@ partition of `calls` in the order of their offsets, and a position is committed 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from leeboard.pipelines.measure import Arrival, Measurer, MeasureSettings
+from leeboard.pipelines.measure.measurer import Arrival, Measurer
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.topics import TopicSettings
 from leeboard.schemas import (
     PRIVILEGED,

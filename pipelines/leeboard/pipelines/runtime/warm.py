@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from leeboard.pipelines.measure import Measurer, MeasureSettings
+from leeboard.pipelines.measure.measurer import Measurer
+from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.watch.engine import Engine
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.schemas import ModelCall

@@ -232,7 +232,7 @@ class WatchFold:
         return max(self._base, 0)
 
     def take_counts(self) -> dict[str, int]:
-        """What was counted since the last call, by the name of its metric."""
+        """What was counted since the last call, by the name of its counter in the metrics."""
         counts = {
             "repeated": self._repeated,
             "evicted": self.engine.dropped,

@@ -1,6 +1,6 @@
 """Simulated fleets of AI applications: realistic calls, causes injected on the way, and the exact truth about them."""
 
-from .apps import App, Kind, Model, Prompt, Rhythm
+from .apps import App, Prompt, RequestKind, Rhythm, ServedModel
 from .causes import (
     AnyCause,
     CachingLost,
@@ -36,16 +36,16 @@ __all__ = [
     "ErrorBurst",
     "FieldLost",
     "Injected",
-    "Kind",
-    "Model",
     "OneTenant",
     "Outlier",
     "PriceRise",
     "Prompt",
     "PromptEdited",
     "Release",
+    "RequestKind",
     "Rhythm",
     "Scenario",
+    "ServedModel",
     "ServedModelChanged",
     "SilentUpdate",
     "SlowDrift",

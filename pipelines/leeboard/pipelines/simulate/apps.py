@@ -31,7 +31,7 @@ class Rhythm(Struct, frozen=True, kw_only=True):
                 raise ValueError(f"rhythm.{name} holds {length} numbers, none negative, not all zero")
 
 
-class Kind(Struct, frozen=True, kw_only=True):
+class RequestKind(Struct, frozen=True, kw_only=True):
     """One sort of request. Sizes are lognormal: a median in tokens and the sd of the natural logarithm."""
 
     name: str
@@ -48,7 +48,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     topic: TopicName
 
 
-class Model(Struct, frozen=True, kw_only=True):
+class ServedModel(Struct, frozen=True, kw_only=True):
     """A served model and how fast it is."""
 
     provider: str
@@ -83,8 +83,8 @@ class App(Struct, frozen=True, kw_only=True):
     env: str = "production"
     calls_a_day: float
     rhythm: Rhythm
-    kinds: tuple[Kind, ...]
-    model: Model
+    kinds: tuple[RequestKind, ...]
+    model: ServedModel
     prompt: Prompt
     #: what an answer looks like (text.write_output)
     form: Form = "prose"
@@ -126,9 +126,9 @@ class App(Struct, frozen=True, kw_only=True):
     #: are answers streamed, so that the first token is timed?
     streamed: bool = True
     error_rate: float = 0.005
-    #: sd, in log units, of the slow wander of sizes and of speeds
-    wander_tokens: float = 0.05
-    wander_latency: float = 0.05
+    #: sd, in log units, of the slow variation of sizes and of speeds
+    slow_tokens_sd: float = 0.05
+    slow_latency_sd: float = 0.05
     #: sd, in log units, of the speed of single calls
     latency_sd: float = 0.28
     #: log units that the busiest hour is slower than the quietest

@@ -10,34 +10,11 @@ import numpy as np
 from leeboard.schemas import VerdictKind
 from msgspec import Struct
 
-from .apps import App, Kind, Model, Prompt
+from ..arrays import BoolArray, IntArray
+from ..units import DAY_MS
+from .apps import App, Prompt, RequestKind, ServedModel
 from .effects import Effects
 from .text import StyleName
-from .traffic import DAY_MS, Bools, Ints
-
-#: signal of the engine -> its channel, for the truth
-CHANNELS = {
-    "input_tokens": "input",
-    "output_tokens": "output",
-    "finish_reason": "output",
-    "latency_ms": "latency",
-    "ttft_ms": "latency",
-    "latency_given_tokens": "latency",
-    "cost_usd": "cost",
-    "cost_given_tokens": "cost",
-    "cached_share": "cost",
-    "error": "error",
-    "error_type": "error",
-    "truncated": "quality",
-    "provider": "identity",
-    "model_served": "identity",
-    "system_fingerprint": "identity",
-    "prompt_version": "identity",
-    "system_hash": "identity",
-    "params_hash": "identity",
-    "coverage.tokens": "coverage",
-    "coverage.cost": "coverage",
-}
 
 
 def _snake(name: str) -> str:
@@ -47,8 +24,8 @@ def _snake(name: str) -> str:
 class Reach(NamedTuple):
     """Which calls of a block a cause reaches, and the number of each since its start, from 0."""
 
-    active: Bools
-    nth: Ints
+    active: BoolArray
+    nth: IntArray
 
 
 class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
@@ -85,7 +62,7 @@ class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
         """Say what happens, in words and numbers."""
         return self.says.format(self)
 
-    def active(self, time_ms: Ints) -> Bools:
+    def active(self, time_ms: IntArray) -> BoolArray:
         """Tell which calls fall into its time."""
         return (time_ms >= self.start_ms) & (time_ms < (self.end_ms if self.end_ms is not None else np.inf))
 
@@ -94,7 +71,7 @@ class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
         if reason := self._impossible(app):
             raise ValueError(f"{self.name} at {app.scope}: {reason}")
 
-    def apply(self, effects: Effects, active: Bools, nth: Ints) -> None:
+    def apply(self, effects: Effects, active: BoolArray, nth: IntArray) -> None:
         """Change `effects` where `active`; `nth` counts the calls of the scope since the start, from 0."""
         self._apply(effects, Reach(active, nth))
 
@@ -125,7 +102,7 @@ class SilentUpdate(Cause, frozen=True, kw_only=True):
 class ServedModelChanged(Cause, frozen=True, kw_only=True):
     """Another model answers: its name, speed and price differ, and how long its answers are."""
 
-    model: Model
+    model: ServedModel
     length: float = 0.8
     style: StyleName = "terse"
 
@@ -161,7 +138,7 @@ class PromptEdited(Cause, frozen=True, kw_only=True):
 class TrafficMix(Cause, frozen=True, kw_only=True):
     """A new kind of request takes a share of the traffic; the old ones are answered as before."""
 
-    kind: Kind
+    kind: RequestKind
     share: float = 0.3
 
     moves = ("input_tokens", "output_tokens")

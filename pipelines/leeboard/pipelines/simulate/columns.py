@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import BoolArray, IntArray
 from .apps import App
 from .effects import Effects
 from .measures import ERRORS, Draws, Measures, cost_usd
 from .text import Dice, write_input, write_output
-from .traffic import Arrivals, Bools, Ints, shares_of
+from .traffic import Arrivals, shares_of
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ def columns(habits: Habits, block: Arrivals, draws: Draws, m: Measures, effects:
     }
 
 
-def _pick(values: Sequence[T], index: Ints, where: Bools | None = None) -> list[T | None]:
+def _pick(values: Sequence[T], index: IntArray, where: BoolArray | None = None) -> list[T | None]:
     picked: list[T | None] = [values[k] for k in index.tolist()]
     if where is not None:
         for k in np.flatnonzero(~where).tolist():
@@ -98,14 +99,14 @@ def _pick(values: Sequence[T], index: Ints, where: Bools | None = None) -> list[
     return picked
 
 
-def _only(values: NDArray[Any], where: Bools) -> list[Any]:
+def _only(values: NDArray[Any], where: BoolArray) -> list[Any]:
     boxed = values.astype(object)
     boxed[~where] = None
     listed: list[Any] = boxed.tolist()
     return listed
 
 
-def _fingerprints(draws: Draws, effects: Effects, good: Bools) -> list[str | None]:
+def _fingerprints(draws: Draws, effects: Effects, good: BoolArray) -> list[str | None]:
     prints: list[str | None] = [None] * good.size
     for index, model in enumerate(effects.models):
         names = model.fingerprints
@@ -116,7 +117,7 @@ def _fingerprints(draws: Draws, effects: Effects, good: Bools) -> list[str | Non
     return prints
 
 
-def _outcome(app: App, draws: Draws, m: Measures, good: Bools) -> dict[str, Sequence[Any]]:
+def _outcome(app: App, draws: Draws, m: Measures, good: BoolArray) -> dict[str, Sequence[Any]]:
     used = good & ~m.truncated & (draws.u["tool"] < app.tool_rate)
     ways = [[name] for name in app.tools] + [list(app.tools)]
     which = (draws.u["tool_name"] * len(ways)).astype(np.int64)
@@ -129,7 +130,7 @@ def _outcome(app: App, draws: Draws, m: Measures, good: Bools) -> dict[str, Sequ
     }
 
 
-def _scores(app: App, draws: Draws, good: Bools) -> list[dict[str, float] | None]:
+def _scores(app: App, draws: Draws, good: BoolArray) -> list[dict[str, float] | None]:
     if app.score is None:
         return [None] * good.size
     name, share, mean, sd = app.score
@@ -138,7 +139,7 @@ def _scores(app: App, draws: Draws, good: Bools) -> list[dict[str, float] | None
     return [{name: value} if yes else None for value, yes in zip(values.tolist(), scored.tolist(), strict=True)]
 
 
-def _texts(habits: Habits, draws: Draws, m: Measures, effects: Effects, good: Bools) -> dict[str, Sequence[Any]]:
+def _texts(habits: Habits, draws: Draws, m: Measures, effects: Effects, good: BoolArray) -> dict[str, Sequence[Any]]:
     n = good.size
     if not habits.text:
         return {"input_text": [None] * n, "output_text": [None] * n}

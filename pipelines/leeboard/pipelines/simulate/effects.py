@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .apps import App, Kind, Model, Prompt
+from ..arrays import BoolArray, FloatArray, IntArray
+from .apps import App, Prompt, RequestKind, ServedModel
 from .text import StyleName
-from .traffic import Bools, Floats, Ints
 
 
 @dataclass(slots=True)
@@ -14,35 +14,35 @@ class Effects:
     """How the world of a block of n calls differs from the base; every array has one value a call."""
 
     app: App
-    time_ms: Ints
-    tenant: Ints
-    output: Floats
-    latency: Floats
-    cost: Floats
-    prompt_cache: Floats
+    time_ms: IntArray
+    tenant: IntArray
+    output: FloatArray
+    latency: FloatArray
+    cost: FloatArray
+    prompt_cache: FloatArray
     #: index into `models`, `prompts`, `max_tokens` and `versions`
-    model: Ints
-    prompt: Ints
-    limit: Ints
-    version: Ints
+    model: IntArray
+    prompt: IntArray
+    limit: IntArray
+    version: IntArray
     #: a new kind of request, index into `newcomers`, and the share of the calls that it takes from the others
-    newcomer: Ints
-    newcomer_share: Floats
+    newcomer: IntArray
+    newcomer_share: FloatArray
     #: style of the answer, index into `styles`; -1 is the style of the prompt
-    style: Ints
-    forced_error: Bools
-    tokens_lost: Bools
+    style: IntArray
+    forced_error: BoolArray
+    tokens_lost: BoolArray
     #: input tokens of a freak call, 0 for all others
-    freak: Ints
-    models: list[Model]
+    freak: IntArray
+    models: list[ServedModel]
     prompts: list[Prompt]
     max_tokens: list[int]
     versions: list[str]
-    newcomers: list[Kind] = field(default_factory=list)
+    newcomers: list[RequestKind] = field(default_factory=list)
     styles: list[StyleName] = field(default_factory=list)
 
     @classmethod
-    def none(cls, app: App, time_ms: Ints, tenant: Ints) -> "Effects":
+    def none(cls, app: App, time_ms: IntArray, tenant: IntArray) -> "Effects":
         """Start from the base: nothing differs."""
         n = time_ms.size
         return cls(
@@ -69,7 +69,7 @@ class Effects:
             versions=[app.app_version],
         )
 
-    def restyle(self, where: Bools, style: StyleName) -> None:
+    def restyle(self, where: BoolArray, style: StyleName) -> None:
         """Answers at `where` are written in `style`."""
         self.style[where] = len(self.styles)
         self.styles.append(style)

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from .apps import App, Kind, Model, Prompt, Rhythm
+from .apps import App, Prompt, RequestKind, Rhythm, ServedModel
 
 OFFICE = Rhythm(
     hours=(1, 1, 1, 1, 1, 2, 6, 14, 24, 30, 32, 30, 25, 28, 31, 30, 25, 16, 9, 6, 4, 3, 2, 1),
@@ -15,7 +15,7 @@ CONSUMER = Rhythm(
 NIGHTLY = Rhythm(hours=(2, 30, 40, 30, 8, *([0.02] * 18), 0.5))
 
 SERVED = {
-    "gpt-4o": Model(
+    "gpt-4o": ServedModel(
         provider="openai",
         requested="gpt-4o",
         served="gpt-4o-2024-11-20",
@@ -23,14 +23,16 @@ SERVED = {
         ttft_ms=420,
         token_ms=11,
     ),
-    "gpt-4o-mini": Model(
+    "gpt-4o-mini": ServedModel(
         provider="openai", requested="gpt-4o-mini", served="gpt-4o-mini-2024-07-18", ttft_ms=310, token_ms=8
     ),
-    "gpt-4.1-mini": Model(
+    "gpt-4.1-mini": ServedModel(
         provider="openai", requested="gpt-4.1-mini", served="gpt-4.1-mini-2025-04-14", ttft_ms=360, token_ms=9
     ),
-    "o4-mini": Model(provider="openai", requested="o4-mini", served="o4-mini-2025-04-16", ttft_ms=900, token_ms=7),
-    "sonnet": Model(
+    "o4-mini": ServedModel(
+        provider="openai", requested="o4-mini", served="o4-mini-2025-04-16", ttft_ms=900, token_ms=7
+    ),
+    "sonnet": ServedModel(
         provider="anthropic",
         requested="claude-sonnet-4-5",
         served="claude-sonnet-4-5-20250929",
@@ -38,7 +40,7 @@ SERVED = {
         prefill_ms=60,
         token_ms=15,
     ),
-    "haiku": Model(
+    "haiku": ServedModel(
         provider="anthropic",
         requested="claude-haiku-4-5",
         served="claude-haiku-4-5-20251001",
@@ -46,10 +48,10 @@ SERVED = {
         prefill_ms=25,
         token_ms=7,
     ),
-    "gemini-flash": Model(
+    "gemini-flash": ServedModel(
         provider="google", requested="gemini-2.5-flash", served="gemini-2.5-flash", ttft_ms=450, token_ms=5
     ),
-    "llama-70b": Model(
+    "llama-70b": ServedModel(
         provider="groq",
         requested="llama-3.3-70b-versatile",
         served="llama-3.3-70b-versatile",
@@ -79,9 +81,15 @@ def _support() -> list[App]:
         model=SERVED["gpt-4o"],
         prompt=Prompt(name="support-chat", version="12", text=_CHAT_TEXT, tokens=640),
         kinds=(
-            Kind(name="billing", share=0.4, input_tokens=160, output_tokens=190, output_sd=0.45, topic="billing"),
-            Kind(name="delivery", share=0.35, input_tokens=120, output_tokens=150, output_sd=0.45, topic="delivery"),
-            Kind(name="account", share=0.25, input_tokens=140, output_tokens=210, output_sd=0.45, topic="account"),
+            RequestKind(
+                name="billing", share=0.4, input_tokens=160, output_tokens=190, output_sd=0.45, topic="billing"
+            ),
+            RequestKind(
+                name="delivery", share=0.35, input_tokens=120, output_tokens=150, output_sd=0.45, topic="delivery"
+            ),
+            RequestKind(
+                name="account", share=0.25, input_tokens=140, output_tokens=210, output_sd=0.45, topic="account"
+            ),
         ),
         params={"temperature": 0.3},
         max_tokens=1024,
@@ -102,8 +110,12 @@ def _support() -> list[App]:
         prompt=Prompt(name="classify", version="4", text="Name the category of the ticket. One word.", tokens=210),
         form="label",
         kinds=(
-            Kind(name="mail", share=0.7, input_tokens=230, output_tokens=4, output_sd=0.2, follows=0, topic="delivery"),
-            Kind(name="form", share=0.3, input_tokens=90, output_tokens=4, output_sd=0.2, follows=0, topic="account"),
+            RequestKind(
+                name="mail", share=0.7, input_tokens=230, output_tokens=4, output_sd=0.2, follows=0, topic="delivery"
+            ),
+            RequestKind(
+                name="form", share=0.3, input_tokens=90, output_tokens=4, output_sd=0.2, follows=0, topic="account"
+            ),
         ),
         params={"temperature": 0},
         max_tokens=16,
@@ -113,7 +125,7 @@ def _support() -> list[App]:
         cached_rate=0.6,
         streamed=False,
         error_rate=0.004,
-        wander_tokens=0.02,  # a label's length does not wander
+        slow_tokens_sd=0.02,  # a label's length does not vary slowly
     )
     return [chat, classifier]
 
@@ -127,9 +139,15 @@ def _documents() -> list[App]:
         model=SERVED["sonnet"],
         prompt=Prompt(name="contract-qa", version="2026-01-02", text=_RAG_TEXT, tokens=1900),
         kinds=(
-            Kind(name="clause", share=0.6, input_tokens=4200, input_sd=0.45, output_tokens=230, topic="contracts"),
-            Kind(name="compare", share=0.25, input_tokens=7600, input_sd=0.4, output_tokens=380, topic="contracts"),
-            Kind(name="summary", share=0.15, input_tokens=11000, input_sd=0.5, output_tokens=520, topic="contracts"),
+            RequestKind(
+                name="clause", share=0.6, input_tokens=4200, input_sd=0.45, output_tokens=230, topic="contracts"
+            ),
+            RequestKind(
+                name="compare", share=0.25, input_tokens=7600, input_sd=0.4, output_tokens=380, topic="contracts"
+            ),
+            RequestKind(
+                name="summary", share=0.15, input_tokens=11000, input_sd=0.5, output_tokens=520, topic="contracts"
+            ),
         ),
         params={"temperature": 0.1},
         max_tokens=2048,
@@ -150,7 +168,7 @@ def _documents() -> list[App]:
         prompt=Prompt(name="extract", version="7", text="Extract the invoice as JSON. Use the tools.", tokens=820),
         form="json",
         kinds=(
-            Kind(
+            RequestKind(
                 name="one page",
                 share=0.7,
                 input_tokens=1300,
@@ -159,7 +177,7 @@ def _documents() -> list[App]:
                 follows=0.5,
                 topic="invoices",
             ),
-            Kind(
+            RequestKind(
                 name="many pages",
                 share=0.3,
                 input_tokens=3400,
@@ -189,9 +207,9 @@ def _work() -> list[App]:
         prompt=Prompt(name="edit", version="21", text=CODE_TEXT, tokens=350),
         form="code",
         kinds=(
-            Kind(name="edit", share=0.6, input_tokens=2600, input_sd=0.8, output_tokens=420, topic="code"),
-            Kind(name="explain", share=0.25, input_tokens=1500, input_sd=0.7, output_tokens=330, topic="code"),
-            Kind(name="test", share=0.15, input_tokens=2100, input_sd=0.7, output_tokens=640, topic="code"),
+            RequestKind(name="edit", share=0.6, input_tokens=2600, input_sd=0.8, output_tokens=420, topic="code"),
+            RequestKind(name="explain", share=0.25, input_tokens=1500, input_sd=0.7, output_tokens=330, topic="code"),
+            RequestKind(name="test", share=0.15, input_tokens=2100, input_sd=0.7, output_tokens=640, topic="code"),
         ),
         params={"reasoning_effort": "medium"},
         max_tokens=8192,
@@ -215,7 +233,9 @@ def _work() -> list[App]:
         rhythm=NIGHTLY,
         model=SERVED["gpt-4.1-mini"],
         prompt=Prompt(name="nightly", text="Summarise the notes of the day in plain words.", tokens=140),
-        kinds=(Kind(name="notes", share=1, input_tokens=5200, input_sd=0.7, output_tokens=310, topic="reports"),),
+        kinds=(
+            RequestKind(name="notes", share=1, input_tokens=5200, input_sd=0.7, output_tokens=310, topic="reports"),
+        ),
         max_tokens=1200,
         users=40,
         streamed=False,
@@ -226,7 +246,9 @@ def _work() -> list[App]:
     return [code, nightly]
 
 
-_QUERY = Kind(name="query", share=1, input_tokens=24, output_tokens=18, output_sd=0.35, follows=0.4, topic="shopping")
+_QUERY = RequestKind(
+    name="query", share=1, input_tokens=24, output_tokens=18, output_sd=0.35, follows=0.4, topic="shopping"
+)
 
 
 def _quiet() -> list[App]:
@@ -255,7 +277,7 @@ def _quiet() -> list[App]:
         model=SERVED["gpt-4.1-mini"],
         context_tokens=1_000_000,
         prompt=Prompt(name="policy", text="Answer from the staff handbook.", tokens=480),
-        kinds=(Kind(name="policy", share=1, input_tokens=900, output_tokens=170, topic="people"),),
+        kinds=(RequestKind(name="policy", share=1, input_tokens=900, output_tokens=170, topic="people"),),
         users=300,
         session_calls=1.8,
         history=0.4,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .apps import App, Kind
+from ..arrays import BoolArray, FloatArray, IntArray
+from .apps import App, RequestKind
 from .effects import Effects
-from .traffic import Arrivals, Bools, Floats, Ints, intensity, shares_of
+from .traffic import Arrivals, intensity, shares_of
 
 #: questions that a scope's users ask again and again
 REPEATS = 40
@@ -66,31 +67,31 @@ UNIFORMS = (
     "error_time",
 )
 #: slowly varying levels: input sizes, output sizes, time to the first token, time per token
-LEVELS = 4
+VARYING_LEVELS = 4
 
 
 @dataclass(slots=True)
 class Draws:
     """All randomness of a block; one value a call."""
 
-    z: dict[str, Floats]
-    u: dict[str, Floats]
+    z: dict[str, FloatArray]
+    u: dict[str, FloatArray]
     #: keys of the texts of request and answer
-    text: Ints
-    answer: Ints
+    text: IntArray
+    answer: IntArray
     #: 24 bytes a call, hex: trace and span id
     ids: str
     #: is it one of the stored questions?
-    repeated: Bools
+    repeated: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """The questions of a scope that are asked again: their kind (uniform), size (normal) and text."""
 
-    kind: Floats
-    size: Floats
-    text: Ints
+    kind: FloatArray
+    size: FloatArray
+    text: IntArray
 
 
 def stored_questions(rng: np.random.Generator) -> Stored:
@@ -116,24 +117,26 @@ def draw(app: App, rng: np.random.Generator, stored: Stored, n: int) -> Draws:
 class Measures:
     """What a block of calls measured; one value a call. Failed calls have numbers here that they do not report."""
 
-    kind: Ints
-    kinds: list[Kind]
+    kind: IntArray
+    kinds: list[RequestKind]
     #: tokens of the request's own text: without system text and history; the same for a question asked again
-    asked: Ints
-    input: Ints
-    output: Ints
-    reasoning: Ints
-    cached_tokens: Ints
-    truncated: Bools
+    asked: IntArray
+    input: IntArray
+    output: IntArray
+    reasoning: IntArray
+    cached_tokens: IntArray
+    truncated: BoolArray
     #: index into ERRORS, -1 is success
-    error: Ints
-    cached: Bools
-    latency_ms: Floats
-    ttft_ms: Floats
+    error: IntArray
+    cached: BoolArray
+    latency_ms: FloatArray
+    ttft_ms: FloatArray
 
 
-def compose(app: App, draws: Draws, calls: Arrivals, levels: Floats, effects: Effects, in_burst: Bools) -> Measures:
-    """Give the numbers of `calls` under `effects`; `levels` as of `Wander.at`, `in_burst` as of `bursts`."""
+def compose(
+    app: App, draws: Draws, calls: Arrivals, levels: FloatArray, effects: Effects, in_burst: BoolArray
+) -> Measures:
+    """Give the numbers of `calls` under `effects`; `levels` as of `SlowVariation.at`, `in_burst` as of `bursts`."""
     kinds = [*app.kinds, *effects.newcomers]
     kind = np.searchsorted(shares_of({one.name: one.share for one in app.kinds}), draws.u["kind"], side="right")
     new = draws.u["newcomer"] < effects.newcomer_share
@@ -143,7 +146,7 @@ def compose(app: App, draws: Draws, calls: Arrivals, levels: Floats, effects: Ef
 
     median = np.array([one.input_tokens for one in kinds])[kind]
     sd = np.array([one.input_sd for one in kinds])[kind]
-    exponent = sd * draws.z["input"] + app.session_sd * calls.session_z + app.wander_tokens * levels[0]
+    exponent = sd * draws.z["input"] + app.session_sd * calls.session_z + app.slow_tokens_sd * levels[0]
     body = median * np.exp(exponent) * _tail(draws, "input", INPUT_TAIL)
     system = np.array([one.tokens for one in effects.prompts])[effects.prompt]
     prefix = system + body * app.history * calls.turn
@@ -171,7 +174,7 @@ def compose(app: App, draws: Draws, calls: Arrivals, levels: Floats, effects: Ef
     )
 
 
-def bursts(app: App, draws: Draws, left: int) -> tuple[Bools, int]:
+def bursts(app: App, draws: Draws, left: int) -> tuple[BoolArray, int]:
     """Find the calls in a small burst of errors; `left` and the second value: its calls that are still to come.
 
     Bursts bring BURST_PART of the errors of `App.error_rate`.
@@ -189,7 +192,7 @@ def bursts(app: App, draws: Draws, left: int) -> tuple[Bools, int]:
     return inside, left
 
 
-def cost_usd(app: App, measures: Measures, effects: Effects) -> Floats | None:
+def cost_usd(app: App, measures: Measures, effects: Effects) -> FloatArray | None:
     """Price the calls as the application does, USD; None where it leaves that to the price table."""
     if app.usd_per_million is None:
         return None
@@ -199,7 +202,7 @@ def cost_usd(app: App, measures: Measures, effects: Effects) -> Floats | None:
     return np.where(measures.cached, 0.0, cost).round(9)
 
 
-def _tail(draws: Draws, name: str, tail: tuple[float, float, float]) -> Floats:
+def _tail(draws: Draws, name: str, tail: tuple[float, float, float]) -> FloatArray:
     """Give 1 for most calls, a Pareto factor for the few of the tail."""
     share, exponent, largest = tail
     factor = np.minimum((1 - draws.u[name + "_size"]) ** (-1 / exponent), largest)
@@ -207,13 +210,19 @@ def _tail(draws: Draws, name: str, tail: tuple[float, float, float]) -> Floats:
 
 
 def _answers(
-    app: App, draws: Draws, kinds: list[Kind], kind: Ints, relative: Floats, level: Floats, effects: Effects
-) -> tuple[Ints, Ints, Bools]:
+    app: App,
+    draws: Draws,
+    kinds: list[RequestKind],
+    kind: IntArray,
+    relative: FloatArray,
+    level: FloatArray,
+    effects: Effects,
+) -> tuple[IntArray, IntArray, BoolArray]:
     """Give output tokens, reasoning tokens among them, whether `max_tokens` cut; `relative`: input / median."""
     median = np.array([one.output_tokens for one in kinds])[kind]
     sd = np.array([one.output_sd for one in kinds])[kind]
     follows = np.array([one.follows for one in kinds])[kind]
-    exponent = follows * np.log(relative) + sd * draws.z["output"] + app.wander_tokens * level
+    exponent = follows * np.log(relative) + sd * draws.z["output"] + app.slow_tokens_sd * level
     answer = median * np.exp(exponent) * _tail(draws, "output", OUTPUT_TAIL) * effects.output
     thought = app.reasoning_tokens * np.exp(0.7 * draws.z["reasoning"] + 0.4 * draws.z["output"])
     limit = np.array(effects.max_tokens)[effects.limit]
@@ -222,7 +231,7 @@ def _answers(
     return tokens, np.minimum(np.rint(thought), tokens).astype(np.int64), wanted > limit
 
 
-def _errors(app: App, draws: Draws, effects: Effects, in_burst: Bools) -> Ints:
+def _errors(app: App, draws: Draws, effects: Effects, in_burst: BoolArray) -> IntArray:
     """Give the index into ERRORS, -1 for success."""
     shares = shares_of({name: share for name, (share, _, _) in ERRORS.items() if share})
     rate = np.where(in_burst, BURST_ERRORS, app.error_rate * (1 - BURST_PART))
@@ -232,15 +241,15 @@ def _errors(app: App, draws: Draws, effects: Effects, in_burst: Bools) -> Ints:
     return np.where(effects.forced_error, OVERLOADED, error)
 
 
-def _time_to_error(draws: Draws, error: Ints) -> Floats:
+def _time_to_error(draws: Draws, error: IntArray) -> FloatArray:
     low = np.array([low for _, low, _ in ERRORS.values()])[error]
     high = np.array([high for _, _, high in ERRORS.values()])[error]
     return np.asarray(low * (high / low) ** draws.u["error_time"])
 
 
 def _speeds(
-    app: App, draws: Draws, calls: Arrivals, fresh: Ints, tokens: Ints, levels: Floats, effects: Effects
-) -> tuple[Floats, Floats]:
+    app: App, draws: Draws, calls: Arrivals, fresh: IntArray, tokens: IntArray, levels: FloatArray, effects: Effects
+) -> tuple[FloatArray, FloatArray]:
     """Give latency and time to the first token, ms; `fresh`: input tokens not held by a prompt cache."""
     first = np.array([one.ttft_ms for one in effects.models])[effects.model]
     prefill = np.array([one.prefill_ms for one in effects.models])[effects.model]
@@ -248,6 +257,6 @@ def _speeds(
     busiest = max(app.rhythm.hours) * len(app.rhythm.hours) / sum(app.rhythm.hours)
     load = app.load * np.minimum(intensity(app.rhythm, calls.time_ms) / busiest, 1)
     common = np.exp(load) * effects.latency * _tail(draws, "latency", LATENCY_TAIL)
-    ttft = (first + prefill * fresh / 1000) * np.exp(app.latency_sd * draws.z["ttft"] + app.wander_latency * levels[2])
-    rest = tokens * each * np.exp(0.6 * app.latency_sd * draws.z["speed"] + app.wander_latency * levels[3])
+    ttft = (first + prefill * fresh / 1000) * np.exp(app.latency_sd * draws.z["ttft"] + app.slow_latency_sd * levels[2])
+    rest = tokens * each * np.exp(0.6 * app.latency_sd * draws.z["speed"] + app.slow_latency_sd * levels[3])
     return np.minimum((ttft + rest) * common, LONGEST_MS), np.minimum(ttft * common, LONGEST_MS)

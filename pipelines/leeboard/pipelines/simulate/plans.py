@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from .apps import Kind, Prompt
+from ..units import DAY_MS
+from .apps import Prompt, RequestKind
 from .causes import (
     AnyCause,
     CachingLost,
@@ -24,7 +25,7 @@ from .causes import (
 )
 from .fleet import CODE_TEXT, SERVED, fleet
 from .scenario import START_MS, Scenario
-from .traffic import DAY_MS, expected_time
+from .traffic import expected_time
 
 #: longest ramp of the slow drift, and its longest part of the scenario
 RAMP_DAYS = 4.0
@@ -33,7 +34,7 @@ RAMP_PART = 0.2
 _SHORTER = Prompt(
     name="edit", version="22", text=CODE_TEXT + " Be brief: show only the lines that change.", tokens=362, style="terse"
 )
-_RECEIPTS = Kind(
+_RECEIPTS = RequestKind(
     name="travel receipts", share=1, input_tokens=6500, input_sd=0.4, output_tokens=95, follows=0.3, topic="receipts"
 )
 

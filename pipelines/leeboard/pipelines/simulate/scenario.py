@@ -8,10 +8,12 @@ import numpy as np
 from leeboard.schemas import ModelCall
 from msgspec import Struct
 
+from ..arrays import IntArray
+from ..signals import BY_NAME
+from ..units import DAY_MS
 from .apps import MAX_APPS, App
-from .causes import CHANNELS, AnyCause, Injected
+from .causes import AnyCause, Injected
 from .stream import call_id, id_prefix, scope_arrivals, scope_calls
-from .traffic import DAY_MS, Ints
 
 #: Monday, 2026-01-05 00:00 UTC
 START_MS = 1_767_571_200_000
@@ -78,12 +80,12 @@ def truth(scenario: Scenario) -> list[Injected]:
     return sorted(injected, key=attrgetter("start_ms"))
 
 
-def _times(scenario: Scenario, app: App) -> Ints:
+def _times(scenario: Scenario, app: App) -> IntArray:
     blocks = scope_arrivals(app, scenario.seed, scenario.start_ms, scenario.duration_ms)
     return np.concatenate([block.time_ms for _, _, block in blocks])
 
 
-def _injected(scenario: Scenario, app: App, cause: AnyCause, times: Ints) -> Injected:
+def _injected(scenario: Scenario, app: App, cause: AnyCause, times: IntArray) -> Injected:
     before = int(np.searchsorted(times, cause.start_ms))
     end_ms = cause.end_ms
     if cause.lasts_calls is not None and before + cause.lasts_calls <= times.size:
@@ -96,7 +98,7 @@ def _injected(scenario: Scenario, app: App, cause: AnyCause, times: Ints) -> Inj
         complete_ms=cause.complete_ms,
         moves=cause.moves,
         follow=cause.follow,
-        channels=tuple(dict.fromkeys(CHANNELS[signal] for signal in cause.moves)),
+        channels=tuple(dict.fromkeys(BY_NAME[signal].channel for signal in cause.moves)),
         answers=cause.answers,
         first_call=call_id(id_prefix(app, scenario.seed), before) if before < times.size else None,
         calls_before=before,

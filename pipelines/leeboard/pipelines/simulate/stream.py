@@ -10,8 +10,8 @@ from .apps import App
 from .causes import AnyCause
 from .columns import Habits, columns
 from .effects import Effects
-from .measures import LEVELS, bursts, compose, draw, stored_questions
-from .traffic import STEP_MS, Arrivals, Wander, arrivals
+from .measures import VARYING_LEVELS, bursts, compose, draw, stored_questions
+from .traffic import STEP_MS, Arrivals, SlowVariation, arrivals
 
 
 def scope_seed(seed: int, scope: str) -> np.random.SeedSequence:
@@ -41,8 +41,8 @@ def scope_calls(
 ) -> Iterator[ModelCall]:
     """Yield the calls of one application that end in the period (epoch ms), in order of time."""
     _, *seeds = scope_seed(seed, app.scope).spawn(4)
-    rng, wandering, stored_rng = (np.random.default_rng(one) for one in seeds)
-    wander = Wander(wandering, LEVELS)
+    rng, slow_rng, stored_rng = (np.random.default_rng(one) for one in seeds)
+    slow = SlowVariation(slow_rng, VARYING_LEVELS)
     stored = stored_questions(stored_rng)
     timeline = _Timeline(causes)
     prefix = id_prefix(app, seed)
@@ -50,7 +50,7 @@ def scope_calls(
     count = burst_left = 0
     for block_ms, until_ms, block in scope_arrivals(app, seed, start_ms, duration_ms):
         steps = -((block_ms - until_ms) // STEP_MS)
-        levels = wander.at((block.time_ms - block_ms) / STEP_MS, steps)
+        levels = slow.at((block.time_ms - block_ms) / STEP_MS, steps)
         draws = draw(app, rng, stored, block.n)
         in_burst, burst_left = bursts(app, draws, burst_left)
         effects = timeline.effects(app, block, count)

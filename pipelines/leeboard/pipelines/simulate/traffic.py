@@ -6,20 +6,14 @@ are displaced.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray, IntArray
+from ..units import DAY_MS, HOUR_MS
 from .apps import App, Rhythm
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
-
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-#: intensity and wander are constant, respectively linear, within one step
+#: intensity and slow variation are constant, respectively linear, within one step
 STEP_MS = 10 * 60_000
 #: 1970-01-01 was a Thursday
 FIRST_WEEKDAY = 3
@@ -38,21 +32,21 @@ MAX_SESSION_CALLS = 64
 class Arrivals:
     """Calls in order of time; every array has one value a call."""
 
-    time_ms: Ints
+    time_ms: IntArray
     #: number of the session within the scope, and of the call within the session, from 0
-    session: Ints
-    turn: Ints
-    tenant: Ints
-    user: Ints
+    session: IntArray
+    turn: IntArray
+    tenant: IntArray
+    user: IntArray
     #: standard normal, common to the calls of a session
-    session_z: Floats
+    session_z: FloatArray
 
     @property
     def n(self) -> int:
         """Number of calls."""
         return self.time_ms.size
 
-    def take(self, index: Ints | Bools) -> "Arrivals":
+    def take(self, index: IntArray | BoolArray) -> "Arrivals":
         """Select the calls at `index`."""
         return Arrivals(*(getattr(self, field.name)[index] for field in fields(self)))
 
@@ -62,7 +56,7 @@ class Arrivals:
         return Arrivals(*(np.concatenate(pair) for pair in pairs))
 
 
-def intensity(rhythm: Rhythm, time_ms: Ints) -> Floats:
+def intensity(rhythm: Rhythm, time_ms: IntArray) -> FloatArray:
     """Relative intensity at each time (epoch ms), mean 1 over a week."""
     hour = (time_ms % DAY_MS) / HOUR_MS - 0.5
     hours = np.asarray(rhythm.hours)
@@ -79,7 +73,7 @@ def expected_time(app: App, start_ms: int, duration_ms: int, share: float) -> in
     return int(steps[np.searchsorted(done, share * done[-1])])
 
 
-def shares_of(weights: dict[str, float]) -> Floats:
+def shares_of(weights: dict[str, float]) -> FloatArray:
     """Cumulative shares, the last exactly 1: an index is `np.searchsorted(shares, uniform, side="right")`."""
     done = np.cumsum(np.fromiter(weights.values(), float, len(weights)))
     done /= done[-1]
@@ -118,7 +112,9 @@ def arrivals(
         yield block_ms, until_ms, calls.take(inside)
 
 
-def _sessions(app: App, rng: np.random.Generator, starts: Ints, first: int, tenants: Floats, users: Floats) -> Arrivals:
+def _sessions(
+    app: App, rng: np.random.Generator, starts: IntArray, first: int, tenants: FloatArray, users: FloatArray
+) -> Arrivals:
     """Draw the calls of sessions that begin at `starts` (epoch ms), not in order of time."""
     n = starts.size
     lengths = np.minimum(rng.geometric(1 / app.session_calls, n), MAX_SESSION_CALLS)
@@ -133,7 +129,7 @@ def _sessions(app: App, rng: np.random.Generator, starts: Ints, first: int, tena
     return Arrivals(starts[of] + waited.astype(np.int64), of + first, turn, tenant[of], user[of], session_z[of])
 
 
-class Wander:
+class SlowVariation:
     """Slowly varying levels of mean 0 and sd 1, one a signal.
 
     The sum of Ornstein-Uhlenbeck processes of equal variance with time constants of one hour to three days looks like
@@ -149,7 +145,7 @@ class Wander:
         self._noise = np.sqrt((1 - self._keep**2) / self.CONSTANTS.size)
         self._levels = rng.standard_normal((self.CONSTANTS.size, signals)) / np.sqrt(self.CONSTANTS.size)
 
-    def at(self, position: Floats, steps: int) -> Floats:
+    def at(self, position: FloatArray, steps: int) -> FloatArray:
         """Levels at `position`, in steps since the end of the call before, 0..steps; shape (signals, positions)."""
         noise = self._rng.standard_normal((steps, *self._levels.shape)) * self._noise
         grid = np.empty((steps + 1, self._levels.shape[1]))

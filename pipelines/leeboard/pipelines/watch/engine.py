@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from leeboard.detectors import hash64
 from leeboard.detectors.core.budget import page_nats
-from leeboard.pipelines.signals import Signals
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.schemas import (
     Accept,
     Alert,

@@ -1,14 +1,13 @@
 """The settings of engine and gate: every key has a default, and all of it is in the fingerprint of an alert."""
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
+from leeboard.pipelines.units import Positive
 from msgspec import Meta, Struct, field
 
-Positive = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-ChannelName = Literal["input", "output", "latency", "cost", "error", "quality", "identity", "coverage"]
+Weight = Annotated[float, Meta(ge=0, le=1)]
 
 
 class ScopeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,14 +31,14 @@ class BudgetSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class ChannelSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[channels]`: how the evidence budget of a scope is shared; the weights are divided by their sum."""
 
-    input: Share = 0.1
-    output: Share = 0.25
-    latency: Share = 0.15
-    cost: Share = 0.15
-    error: Share = 0.15
-    quality: Share = 0.1
-    identity: Share = 0.05
-    coverage: Share = 0.05
+    input: Weight = 0.1
+    output: Weight = 0.25
+    latency: Weight = 0.15
+    cost: Weight = 0.15
+    error: Weight = 0.15
+    quality: Weight = 0.1
+    identity: Weight = 0.05
+    coverage: Weight = 0.05
 
 
 class SignalSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,8 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from leeboard.pipelines.cli.common import config_option, console, fail, json_option, print_json, read_config
-from leeboard.pipelines.cli.offline.replay import escape_text
+from leeboard.pipelines.cli.common import (
+    config_option,
+    console,
+    escape_text,
+    fail,
+    json_option,
+    print_json,
+    read_config,
+)
 from leeboard.pipelines.cli.times import parse_time
 from leeboard.pipelines.kafka.operate.dead_letters import list_dead_letters, replay_dead_letters
 from rich.table import Table
@@ -60,13 +67,15 @@ def list_letters(reasons: tuple[str, ...], since: str | None, config_path: Path 
     console.print(table)
 
 
-@dlq.command()
+@dlq.command("replay")
 @reason_option
 @since_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @config_option
 @json_option
-def replay(reasons: tuple[str, ...], since: str | None, dry_run: bool, config_path: Path | None, as_json: bool) -> None:
+def dlq_replay(
+    reasons: tuple[str, ...], since: str | None, dry_run: bool, config_path: Path | None, as_json: bool
+) -> None:
     """Send the original records of dead letters again, as far as their topics still hold them.
 
     For records that a newer version reads. What is refused again becomes a new dead letter.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 from leeboard.pipelines.cli.common import (
-    NOT_MEASURED,
+    EXIT_NOT_MEASURED,
     config_option,
     console,
     errors,
@@ -17,8 +17,8 @@ from leeboard.pipelines.cli.common import (
     json_option,
     print_json,
     read_config,
-    records_of,
 )
+from leeboard.pipelines.cli.reading import records_of
 from leeboard.pipelines.producer.feed import FeedError, RecordFeed
 from leeboard.schemas import ModelCall, Record, Reject
 
@@ -65,9 +65,9 @@ def produce(files: tuple[str, ...], config_path: Path | None, control: bool, rat
         print_json({"topic": topic, "sent": result.sent, "failed": result.failed, "refused": dict(result.refused)})
     else:
         console.print(f"sent {result.sent:,} records to {topic}")
-    warn(result)
+    warn_unsent(result)
     if result.sent == 0:
-        sys.exit(NOT_MEASURED)
+        sys.exit(EXIT_NOT_MEASURED)
 
 
 def send(feed: RecordFeed, files: tuple[str, ...], control: bool, rate: float | None, result: Sent) -> None:
@@ -93,7 +93,7 @@ def send_in_time(feed: RecordFeed, record: Record, due: float) -> None:
     feed.send(record)
 
 
-def warn(result: Sent) -> None:
+def warn_unsent(result: Sent) -> None:
     """Say what was left out, and why."""
     if result.refused:
         listed = ", ".join(f"{count} {reason}" for reason, count in sorted(result.refused.items()))

@@ -44,11 +44,11 @@ def list_state(scopes: bool, config_path: Path | None, as_json: bool) -> None:
     console.print(table, markup=False)
 
 
-@state.command()
+@state.command("drop")
 @click.option("--stage", type=click.Choice(["watch", "gate"]), default="watch", show_default=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
-def drop(stage: Literal["watch", "gate"], yes: bool, config_path: Path | None) -> None:
+def state_drop(stage: Literal["watch", "gate"], yes: bool, config_path: Path | None) -> None:
     """Delete the state of a stage, of which no worker may run.
 
     The next worker begins at the start of its topic and publishes what it finds there, or learns without alerts with

@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import click
-from leeboard.pipelines.cli.common import FINDING, config_option, console, json_option, print_json, read_config
+from leeboard.pipelines.cli.common import (
+    EXIT_FINDING,
+    config_option,
+    console,
+    json_option,
+    print_json,
+    read_config,
+)
 from leeboard.pipelines.kafka.operate.acl import control_acl_problem
 from leeboard.pipelines.kafka.operate.topics import apply_topics, problems
 
@@ -15,10 +22,10 @@ def topics() -> None:
     """Create and check the topics."""
 
 
-@topics.command()
+@topics.command("apply")
 @config_option
 @json_option
-def apply(config_path: Path | None, as_json: bool) -> None:
+def topics_apply(config_path: Path | None, as_json: bool) -> None:
     """Create the topics that are missing, and set what is configured otherwise.
 
     Never touches data or partitions.
@@ -33,10 +40,10 @@ def apply(config_path: Path | None, as_json: bool) -> None:
         console.print(f"{item.name}: {item.done}", markup=False)
 
 
-@topics.command()
+@topics.command("check")
 @config_option
 @json_option
-def check(config_path: Path | None, as_json: bool) -> None:
+def topics_check(config_path: Path | None, as_json: bool) -> None:
     """Look whether topics and the guard of the control topic are as they must be. Exit code 1: something is not."""
     settings = read_config(config_path).kafka
     with administration(settings) as admin:
@@ -48,4 +55,4 @@ def check(config_path: Path | None, as_json: bool) -> None:
     for line in () if as_json else found or ["all topics are as they must be"]:
         console.print(line, markup=False, soft_wrap=True)
     if found:
-        raise SystemExit(FINDING)
+        raise SystemExit(EXIT_FINDING)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from leeboard.pipelines.cli.common import (
-    NOT_MEASURED,
+    EXIT_NOT_MEASURED,
     config_option,
     console,
     errors,
@@ -14,29 +14,27 @@ from leeboard.pipelines.cli.common import (
     json_option,
     print_json,
     read_config,
-    records_of,
-    say_unmeasured,
 )
-from leeboard.pipelines.compare import CompareSettings, Comparison, SignalComparison
-from leeboard.pipelines.compare import compare as compare_sets
+from leeboard.pipelines.cli.reading import records_of, say_unmeasured
+from leeboard.pipelines.compare import CompareSettings, Comparison, SignalComparison, compare
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.measure import Measurer
+from leeboard.pipelines.measure.measurer import Measurer
 from leeboard.schemas import Observation, Reject
 from rich.table import Table
 
 COLOURS = {"worse": "red", "better": "green", "changed": "yellow", "no_difference_shown": "", "too_few_calls": "dim"}
 
 
-@click.command()
+@click.command("compare")
 @click.argument("base")
 @click.argument("candidate")
 @config_option
 @click.option("--lower-is-better", multiple=True, metavar="SCORE", help="A score of which less is better. Repeat.")
 @json_option
-def compare(
+def compare_command(
     base: str, candidate: str, config_path: Path | None, lower_is_better: tuple[str, ...], as_json: bool
 ) -> None:
-    """Compare the calls of two files (versions, prompts, models): effect with interval, and a verdict for each signal.
+    """Compare the calls of two files (versions, prompts, models): effect, interval and verdict of each signal.
 
     Calls with equal inputs are compared in pairs. Exit code 0: nothing is worse; 1: something is; 3: too few calls.
     """
@@ -46,11 +44,11 @@ def compare(
         settings = CompareSettings(lower_is_better=(*settings.lower_is_better, *lower_is_better))
     if base == candidate == "-":
         fail("standard input (-) can be read only once")
-    result = compare_sets(observations(config, base), observations(config, candidate), settings)
+    result = compare(observations(config, base), observations(config, candidate), settings)
     if as_json:
         print_json(result)
     else:
-        show(result)
+        show_comparison(result)
     sys.exit(result.exit_code)
 
 
@@ -70,11 +68,11 @@ def observations(config: Config, path: str) -> list[Observation]:
         errors.print(f"{path}: refused {listed}", markup=False)
     say_unmeasured(measurer.counts)
     if not found:
-        fail(f"{path}: no call could be read", NOT_MEASURED)
+        fail(f"{path}: no call could be read", EXIT_NOT_MEASURED)
     return found
 
 
-def show(result: Comparison) -> None:
+def show_comparison(result: Comparison) -> None:
     """Print a comparison for a person."""
     console.print(
         f"{result.n_base:,} calls against {result.n_candidate:,}: [bold]{result.verdict}[/]. {result.sentence}"

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 import click
-from leeboard.pipelines.cli.common import console, fail, write_file
+from leeboard.pipelines.cli.common import console, escape_text, fail, write_file
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.evaluate import Found, find
-from leeboard.pipelines.replay import Incident, Replay
+from leeboard.pipelines.evaluate import FoundCause, find
+from leeboard.pipelines.replay import Replay, ReplayedIncident
 from leeboard.pipelines.report import Recorder, write_report
 from leeboard.pipelines.simulate import demo_scenario, simulate, truth
+from leeboard.pipelines.units import DAY_MS, MINUTE_MS
+from leeboard.pipelines.wording import scope_path, when
 from rich.padding import Padding
 from rich.table import Table
 
-from .replay import escape_text, place, show_incidents, stamp
-
-MINUTE_MS = 60_000
+from .replay import show_incidents
 
 
 @click.command()
@@ -35,14 +35,14 @@ def demo(seed: int, report: Path) -> None:
     config = Config()
     recorder = Recorder()
     runner = Replay(config, observer=recorder.observe)
-    console.print(f"Simulating {len(scenario.apps)} applications over {scenario.duration_ms / 86_400_000:.0f} days ...")
+    console.print(f"Simulating {len(scenario.apps)} applications over {scenario.duration_ms / DAY_MS:.0f} days ...")
     told = 0
     calls = list(simulate(scenario))
     for at in range(0, len(calls), 1000):
         runner.feed(calls[at : at + 1000])
         for alert in runner.result.alerts[told:]:
             if alert.status == "trigger":
-                console.print(f"[bold]{stamp(alert.time)}  {escape_text(place(alert.scope))}[/]")
+                console.print(f"[bold]{when(alert.time)}  {escape_text(scope_path(alert.scope))}[/]")
                 console.print(Padding(escape_text(alert.verdict.sentence), (0, 0, 0, 2)))
         told = len(runner.result.alerts)
     result = runner.finish()
@@ -57,7 +57,7 @@ def demo(seed: int, report: Path) -> None:
         fail("a cause was missed", 1)
 
 
-def found_table(found: list[Found]) -> Table:
+def found_table(found: list[FoundCause]) -> Table:
     """Injected causes against what was found."""
     table = Table(box=None, pad_edge=False, header_style="bold", title="Injected, and found", title_justify="left")
     for column in ("injected", "where", "when", "result"):
@@ -71,11 +71,11 @@ def found_table(found: list[Found]) -> Table:
                 result = f"found after {item.calls:,} calls ({item.delay_ms / MINUTE_MS:,.0f} min){paged}"
         else:
             result = "rightly silent" if item.incident is None else "[bold red]FALSE[/]"
-        table.add_row(cause.cause, place(cause.scope).rpartition("/")[2], stamp(cause.start_ms), result)
+        table.add_row(cause.cause, scope_path(cause.scope).rpartition("/")[2], when(cause.start_ms), result)
     return table
 
 
-def others(rest: list[Incident]) -> None:
+def others(rest: list[ReplayedIncident]) -> None:
     """Incidents that belong to no cause."""
     if rest:
         console.print("\nWithout an injected cause:")

@@ -1,29 +1,28 @@
 """`leeboard replay`: a backtest over past calls."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
 from leeboard.pipelines.cli.common import (
-    FINDING,
-    NOT_MEASURED,
+    EXIT_FINDING,
+    EXIT_NOT_MEASURED,
     config_option,
     console,
     errors,
+    escape_text,
     fail,
     json_option,
     print_json,
     read_config,
-    records_of,
-    say_unmeasured,
     write_file,
 )
+from leeboard.pipelines.cli.reading import records_of, say_unmeasured
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.replay import Incident, Replay, Result, with_controls
+from leeboard.pipelines.replay import Replay, ReplayedIncident, ReplayResult, with_controls
 from leeboard.pipelines.report import Recorder, write_report
-from leeboard.pipelines.wording import visible_text
+from leeboard.pipelines.wording import scope_path, visible_text, when
 from leeboard.schemas import (
     PRIVILEGED,
     Accept,
@@ -34,7 +33,6 @@ from leeboard.schemas import (
     Reject,
     Score,
     encode,
-    scope_parts,
 )
 from rich.padding import Padding
 
@@ -45,7 +43,7 @@ ControlRecord: TypeAlias = Score | Deploy | Accept | Confirm | Mute
 MAX_LINES = 40
 
 
-@click.command()
+@click.command("replay")
 @click.argument("files", nargs=-1, metavar="[FILE...]")
 @click.option("--from-topic", is_flag=True, help="Read the topic of measured calls (kafka.topics.calls), not files.")
 @click.option("--since", metavar="WHERE", help="With --from-topic: a time, 7d, an offset, or PARTITION:OFFSET,...")
@@ -55,7 +53,7 @@ MAX_LINES = 40
 @click.option("--alerts", type=click.Path(path_type=Path), help="Write the alerts, one JSON object a line.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page.")
 @json_option
-def replay(
+def replay_command(
     files: tuple[str, ...],
     from_topic: bool,
     since: str | None,
@@ -76,13 +74,13 @@ def replay(
     if from_topic:
         if files or controls is not None:
             fail("--from-topic takes no files: calls and controls are in the topic")
-        result = run_topic(config, since, until, recorder)
+        result = replay_calls_topic(config, since, until, recorder)
     elif not files:
         fail("name files, - for standard input, or --from-topic")
     elif since is not None or until is not None:
         fail("--since and --until belong to --from-topic")
     else:
-        result = run(config, files, controls, recorder)
+        result = replay_files(config, files, controls, recorder)
     if alerts is not None:
         write_file(alerts, b"".join(encode(alert) + b"\n" for alert in result.alerts))
     if report is not None and recorder is not None:
@@ -90,13 +88,15 @@ def replay(
     if as_json:
         print_json(to_json(result))
     else:
-        show(result, report)
+        show_result(result, report)
     if result.calls == 0:
-        fail("no call could be read" + reasons(result), NOT_MEASURED)
-    sys.exit(FINDING if result.alerts else 0)
+        fail("no call could be read" + refusal_counts(result), EXIT_NOT_MEASURED)
+    sys.exit(EXIT_FINDING if result.alerts else 0)
 
 
-def run(config: Config, files: tuple[str, ...], controls: Path | None, recorder: Recorder | None) -> Result:
+def replay_files(
+    config: Config, files: tuple[str, ...], controls: Path | None, recorder: Recorder | None
+) -> ReplayResult:
     """Replay files with a progress bar."""
     said = read_controls(controls) if controls is not None else []
     runner = Replay(config, observer=recorder.observe if recorder else None)
@@ -105,7 +105,7 @@ def run(config: Config, files: tuple[str, ...], controls: Path | None, recorder:
     return runner.finish()
 
 
-def run_topic(config: Config, since: str | None, until: str | None, recorder: Recorder | None) -> Result:
+def replay_calls_topic(config: Config, since: str | None, until: str | None, recorder: Recorder | None) -> ReplayResult:
     """Replay a topic with a progress bar."""
     runner = Replay(config, observer=recorder.observe if recorder else None)
     replay_topic(runner, config.kafka, since, until)
@@ -125,7 +125,7 @@ def read_controls(path: Path) -> list[ControlRecord]:
     return found
 
 
-def reasons(result: Result) -> str:
+def refusal_counts(result: ReplayResult) -> str:
     """Why records were refused, in words."""
     if not result.refused:
         return ""
@@ -134,19 +134,14 @@ def reasons(result: Result) -> str:
     return f"; refused: {listed}{first}"
 
 
-def stamp(epoch_ms: int) -> str:
-    """UTC, to the minute."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def show(result: Result, report: Path | None) -> None:
+def show_result(result: ReplayResult, report: Path | None) -> None:
     """Print a result for a person."""
     incidents = result.incidents()
     paged = sum(incident.paged_at is not None for incident in incidents)
     if result.first_time is not None and result.last_time is not None:
         console.print(
-            f"[bold]{result.calls:,} calls[/] of {result.scopes:,} scopes, {stamp(result.first_time)} to "
-            f"{stamp(result.last_time)}: [bold]{len(incidents)} incidents[/], {paged} would have paged."
+            f"[bold]{result.calls:,} calls[/] of {result.scopes:,} scopes, {when(result.first_time)} to "
+            f"{when(result.last_time)}: [bold]{len(incidents)} incidents[/], {paged} would have paged."
         )
     if incidents:
         show_incidents(incidents)
@@ -157,37 +152,27 @@ def show(result: Result, report: Path | None) -> None:
             f"Budget: {ledger.pages_per_week:g} false pages a week; allowed so far {ledger.allowance:.2f}, "
             f"counted {ledger.counted}, confirmed {ledger.confirmed}, waiting {ledger.waiting}, h {ledger.h:.2f}."
         )
-    warn(result)
+    warn_left_out(result)
     if report is not None:
         console.print(f"Report: {report}")
 
 
-def show_incidents(incidents: list[Incident]) -> None:
+def show_incidents(incidents: list[ReplayedIncident]) -> None:
     """The incidents, each a line of facts and its sentence."""
     for incident in incidents[:MAX_LINES]:
         first, last, peak = incident.alerts[0], incident.last, incident.peak
         state, colour = ("notice", "dim")
         if incident.paged_at is not None or incident.joined:
             state, colour = ("PAGE", "bold red") if incident.paged_at is not None else ("joined", "red")
-        ended = f"{last.resolution} {stamp(last.resolved_at)}" if last.resolved_at is not None else "still open"
-        facts = f"{stamp(first.opened_at)}  {escape_text(place(first.scope))}  1 in {peak.level:.1e} calls, {ended}"
+        ended = f"{last.resolution} {when(last.resolved_at)}" if last.resolved_at is not None else "still open"
+        facts = f"{when(first.opened_at)}  {escape_text(scope_path(first.scope))}  1 in {peak.level:.1e} calls, {ended}"
         console.print(f"[{colour}]{state:6}[/] {facts}", soft_wrap=True)
         console.print(Padding(escape_text(peak.verdict.sentence), (0, 0, 0, 7)))
     if len(incidents) > MAX_LINES:
         console.print(f"... and {len(incidents) - MAX_LINES} more")
 
 
-def place(scope: str) -> str:
-    """A scope for a person: the parts that are there, decoded."""
-    return "/".join(part for part in scope_parts(scope) if part)
-
-
-def escape_text(text: str) -> str:
-    """Text of a record, without console markup and control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("[", r"\[")
-
-
-def visible_table(result: Result) -> None:
+def visible_table(result: ReplayResult) -> None:
     """The smallest lasting shift that each signal can show, over the scopes: median and worst."""
     shifts: dict[tuple[str, str], list[float]] = {}
     for summary in result.summaries.values():
@@ -203,10 +188,10 @@ def visible_table(result: Result) -> None:
     console.print("Smallest lasting shift that can be seen (median scope): " + ", ".join(parts) + ".")
 
 
-def warn(result: Result) -> None:
+def warn_left_out(result: ReplayResult) -> None:
     """Say what was left out, and why."""
     if result.refused:
-        errors.print(f"refused {sum(result.refused.values()):,} records{reasons(result)[1:]}", markup=False)
+        errors.print(f"refused {sum(result.refused.values()):,} records{refusal_counts(result)[1:]}", markup=False)
     late = result.left_out.get("late", 0)
     if late:
         errors.print(
@@ -222,7 +207,7 @@ def warn(result: Result) -> None:
     say_unmeasured(result.unmeasured)
 
 
-def to_json(result: Result) -> dict[str, Any]:
+def to_json(result: ReplayResult) -> dict[str, Any]:
     """The result as `--json` prints it."""
     return {
         "calls": result.calls,

@@ -6,15 +6,14 @@ from pathlib import Path
 import click
 import msgspec
 from leeboard.pipelines.cli.common import fail, write_file
-from leeboard.pipelines.simulate import CAUSES, MAX_DAYS, default_scenario, truth
-from leeboard.pipelines.simulate import simulate as calls_of
+from leeboard.pipelines.simulate import CAUSES, MAX_DAYS, default_scenario, simulate, truth
 from leeboard.schemas import encode
 
 #: calls written at once
 BLOCK = 2000
 
 
-@click.command()
+@click.command("simulate")
 @click.option("--days", type=click.FloatRange(0.01, MAX_DAYS), default=7.0, show_default=True, help="Simulated time.")
 @click.option("--calls-a-day", type=click.IntRange(10, 10_000_000), default=20_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -23,12 +22,12 @@ BLOCK = 2000
 )
 @click.option("--no-text", is_flag=True, help="Leave input and output texts out.")
 @click.option("--truth", "truth_path", type=click.Path(path_type=Path), help="Write what really happened (JSON).")
-def simulate(
+def simulate_command(
     days: float, calls_a_day: int, seed: int, causes: tuple[str, ...], no_text: bool, truth_path: Path | None
 ) -> None:
-    """Write simulated calls as JSONL to standard output: eight applications, daily cycle, wander, and injected causes.
+    """Write calls of eight applications as JSONL: daily cycle, slow variation, and injected causes.
 
-    The same options give the same bytes.
+    They go to standard output; the same options give the same bytes.
     """
     chosen: tuple[str, ...] | None = () if causes == ("none",) else causes or None
     unknown = [name for name in chosen or () if name not in CAUSES]
@@ -39,7 +38,7 @@ def simulate(
         write_file(truth_path, msgspec.json.format(msgspec.json.encode(truth(scenario)), indent=2) + b"\n")
     lines: list[bytes] = []
     try:
-        for call in calls_of(scenario):
+        for call in simulate(scenario):
             lines.append(encode(call))
             if len(lines) == BLOCK:
                 sys.stdout.buffer.write(b"\n".join(lines) + b"\n")

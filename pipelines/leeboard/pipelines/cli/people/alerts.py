@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from leeboard.pipelines.cli.common import config_option, errors, fail, json_option, read_config
+from leeboard.pipelines.cli.common import (
+    config_option,
+    errors,
+    fail,
+    json_option,
+    read_config,
+)
 from leeboard.pipelines.cli.kafka.broker import reading
 from leeboard.pipelines.cli.times import parse_time
 from leeboard.pipelines.notify.kafka.tail import onward, past
 from leeboard.pipelines.notify.messages.message import Message, read_message
 from leeboard.schemas import Refused, Severity, encode, scope_parts
 
-from .incidents import show
+from .incidents import show_message
 
 
 @click.group()
@@ -61,7 +67,7 @@ def tail(
                     refused += 1
                     continue
                 if wanted(message, apps, severities):
-                    tell(message, as_json=as_json)
+                    print_message(message, as_json=as_json)
     except BrokenPipeError:  # the reader has had enough: `leeboard alerts tail | head`
         sys.stderr.close()
     if refused:
@@ -79,12 +85,12 @@ def wanted(message: Message, apps: tuple[str, ...], severities: tuple[str, ...])
     )
 
 
-def tell(message: Message, *, as_json: bool) -> None:
+def print_message(message: Message, *, as_json: bool) -> None:
     """Print at once: somebody may be following."""
     if as_json:
         sys.stdout.buffer.write(encode(message.record) + b"\n")
     else:
-        show(message)
+        show_message(message)
     sys.stdout.flush()
 
 

@@ -7,12 +7,12 @@ from leeboard.schemas import Page
 from rich.padding import Padding
 from rich.text import Text
 
-STYLES = {"info": "dim", "warning": "bold yellow", "critical": "bold red"}
+SEVERITY_STYLES = {"info": "dim", "warning": "bold yellow", "critical": "bold red"}
 #: lines of one list
 MAX_LINES = 5
 
 
-def show(message: Message) -> None:
+def show_message(message: Message) -> None:
     """Print a page or an alert: a line of facts, then its sentence and what it rests on."""
     console.print(_facts(message), soft_wrap=True)
     for line in _lines(message):
@@ -24,7 +24,7 @@ def _facts(message: Message) -> Text:
     kind = "PAGE" if isinstance(message.record, Page) else "notice" if alert.severity == "info" else "alert"
     status = f"{message.status} ({words.how_it_ended(message)})" if message.status == "resolve" else message.status
     facts = Text(f"{words.utc(message.time)}  ")
-    facts.append(f"{kind:6} {status} {alert.severity}", style=STYLES[alert.severity])
+    facts.append(f"{kind:6} {status} {alert.severity}", style=SEVERITY_STYLES[alert.severity])
     facts.append(f"  {words.place(message)}  {words.text(message.key)}")
     return facts
 

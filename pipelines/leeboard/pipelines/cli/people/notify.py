@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import msgspec
 from leeboard.pipelines.cli.common import (
-    FINDING,
-    NOT_MEASURED,
+    EXIT_FINDING,
+    EXIT_NOT_MEASURED,
     config_option,
     console,
     errors,
@@ -33,7 +33,7 @@ from leeboard.schemas import Refused
 from rich.text import Text
 
 from .alerts import until_stopped
-from .incidents import show
+from .incidents import show_message
 
 
 @click.command()
@@ -59,7 +59,7 @@ def notify(config_path: Path | None, rehearse: bool, test: bool, as_json: bool) 
     elif as_json:
         fail("--json belongs to --rehearse and --test")
     else:
-        run(config)
+        run_notify(config)
 
 
 def sinks_of(config: Config) -> dict[str, MessageSink]:
@@ -79,7 +79,7 @@ def sinks_of(config: Config) -> dict[str, MessageSink]:
     return sinks
 
 
-def run(config: Config) -> None:
+def run_notify(config: Config) -> None:
     """Normal operation."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("leeboard").setLevel(logging.INFO)
@@ -127,7 +127,7 @@ def show_rehearsed(rehearsed: RehearsedMessage, config: Config, *, as_json: bool
             sys.stdout.buffer.write(msgspec.json.encode({"sink": name, "body": body}) + b"\n")
         return
     if not sinks:
-        show(rehearsed.message)
+        show_message(rehearsed.message)
     for name, body in rehearsed.bodies:
         kind = msgspec.to_builtins(sinks[name])["type"]
         console.print(Text(f"to {name} ({kind})", style="bold"))
@@ -149,8 +149,8 @@ def run_test(config: Config, *, as_json: bool) -> None:
             )
     failed = [outcome for outcome in results.values() if outcome.result != "delivered"]
     if any(outcome.answered for outcome in failed):
-        sys.exit(FINDING)
-    sys.exit(NOT_MEASURED if failed else 0)
+        sys.exit(EXIT_FINDING)
+    sys.exit(EXIT_NOT_MEASURED if failed else 0)
 
 
 def trial(sink: MessageSink, app_id: str) -> Outcome:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from kafka.errors import KafkaError
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.clients import ClientError, explain
-from leeboard.pipelines.measure import EmbedderError
+from leeboard.pipelines.measure.settings import EmbedderError
 from leeboard.pipelines.runtime.exits import EXIT_REASONS, USAGE_EXIT
 from leeboard.pipelines.runtime.gc_tuning import collect_rarely
 from leeboard.pipelines.runtime.warm import warm_kernels

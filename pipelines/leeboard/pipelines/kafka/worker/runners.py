@@ -8,7 +8,7 @@ from typing import Protocol
 from faust.types import TP
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.kafka.stage_topics import topics_of
-from leeboard.pipelines.measure import CALLS_AT_ONCE
+from leeboard.pipelines.measure.measurer import CALLS_AT_ONCE
 from leeboard.pipelines.runtime.exits import SEND_EXIT
 from leeboard.pipelines.runtime.fold import Fold, IncomingRecord, OutgoingRecord
 from leeboard.pipelines.runtime.gate import GateFold

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import erf
 
+from ...arrays import FloatArray
 from .table import FOLDER, write_table
 
-Floats = npt.NDArray[np.float64]
-Weights = dict[str, Floats]
+Weights = dict[str, FloatArray]
 
 #: the published weights, sentence-transformers/all-MiniLM-L6-v2
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -60,7 +60,7 @@ def read_items(path: Path) -> list[tuple[str, int]]:
     return [(item, k) for k, item in enumerate(items) if item not in MARKS and not item.startswith("[unused")]
 
 
-def sentence_vectors(weights: Weights, ids: npt.NDArray[np.int64]) -> Floats:
+def sentence_vectors(weights: Weights, ids: npt.NDArray[np.int64]) -> FloatArray:
     """Vectors of unit length, (n, 384), of sentences of one length: `ids` (n, positions), the marks included."""
     n, positions = ids.shape
     x = weights["embeddings.word_embeddings.weight"][ids]
@@ -86,11 +86,11 @@ def sentence_vectors(weights: Weights, ids: npt.NDArray[np.int64]) -> Floats:
         inner = inner * 0.5 * (1.0 + erf(inner / np.sqrt(2.0)))
         x = _normed(x + _linear(inner, weights, f"{at}output.dense"), weights, f"{at}output.LayerNorm")
     mean = x.mean(axis=1)
-    unit: Floats = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    unit: FloatArray = mean / np.linalg.norm(mean, axis=1, keepdims=True)
     return unit
 
 
-def distil(vectors: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
+def distil(vectors: FloatArray) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
     """The table of the items' vectors, (items, 384) in order of frequency: rows of int8, and a scale for each."""
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
@@ -104,7 +104,7 @@ def distil(vectors: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float1
     return np.round(rows / scales[:, None]).astype(np.int8), scales.astype(np.float16)
 
 
-def item_vectors(weights: Weights, ids: list[int]) -> Floats:
+def item_vectors(weights: Weights, ids: list[int]) -> FloatArray:
     """The model's vectors, (n, 384), of vocabulary items, each as a sentence of its own."""
     parts = []
     for start in range(0, len(ids), BATCH):
@@ -113,19 +113,19 @@ def item_vectors(weights: Weights, ids: list[int]) -> Floats:
     return np.concatenate(parts)
 
 
-def _linear(x: Floats, weights: Weights, name: str) -> Floats:
+def _linear(x: FloatArray, weights: Weights, name: str) -> FloatArray:
     # one product for all positions: one for each sentence is ten times slower
     flat = x.reshape(-1, x.shape[-1]) @ weights[f"{name}.weight"].T
     return flat.reshape(*x.shape[:-1], -1) + weights[f"{name}.bias"]
 
 
-def _normed(x: Floats, weights: Weights, name: str) -> Floats:
+def _normed(x: FloatArray, weights: Weights, name: str) -> FloatArray:
     x = x - x.mean(axis=-1, keepdims=True)
     x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + EPSILON)
     return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
-def main(arguments: list[str]) -> None:
+def build_table(arguments: list[str]) -> None:
     """Build the table of MODEL_FOLDER (model.safetensors, vocab.txt) and write it INTO a folder (default: here)."""
     if not 1 <= len(arguments) <= 2:
         sys.exit("usage: python -m leeboard.pipelines.measure.embed.build MODEL_FOLDER [INTO]")
@@ -139,4 +139,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    build_table(sys.argv[1:])

@@ -63,7 +63,7 @@ def tokenizer(items: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str]) -> None:
+def write_model_folder(arguments: list[str]) -> None:
     """Write the model into the folder that is named."""
     if len(arguments) != 1:
         sys.exit("usage: python -m leeboard.pipelines.measure.embed.export FOLDER")
@@ -71,4 +71,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    write_model_folder(sys.argv[1:])

@@ -1,6 +1,7 @@
 """The embedder that the settings name."""
 
-from .base import Embedder, EmbedderSettings
+from ..settings import EmbedderSettings
+from .base import Embedder
 from .static import StaticEmbedder
 
 
@@ -10,6 +11,6 @@ def make_embedder(settings: EmbedderSettings) -> Embedder | None:
         return None
     if settings.backend == "static":
         return StaticEmbedder()
-    from .transformer import load
+    from .transformer import load_transformer
 
-    return load(settings)
+    return load_transformer(settings)

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.schemas import MAX_DIMENSIONS
 
-from .base import EmbedderError, EmbedderSettings, Vectors
+from ..settings import EmbedderError, EmbedderSettings
+from .base import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class TransformerEmbedder:
         return vectors
 
 
-def load(settings: EmbedderSettings) -> TransformerEmbedder:
+def load_transformer(settings: EmbedderSettings) -> TransformerEmbedder:
     """Load the model that the settings name and embed one word with it. Raises EmbedderError."""
     try:
         from sentence_transformers import SentenceTransformer

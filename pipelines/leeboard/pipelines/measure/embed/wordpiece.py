@@ -12,7 +12,7 @@ import numpy.typing as npt
 from leeboard.detectors.core.jit import kernel
 
 from ..text.characters import ACCENT, CONTROL, IDEOGRAPH, PUNCTUATION, SPACE, Characters
-from ..text.hashing import START, final, hashed, place, step, table_of
+from ..text.hashing import START, final, find_key, hashed, step, table_of
 
 #: longer words are unknown, as in BERT
 LONGEST_WORD = 100
@@ -62,7 +62,7 @@ def longest_item(word: npt.NDArray[np.uint32], start: int, vocabulary: Vocabular
     found, end = -1, start
     for at in range(start, min(len(word), start + vocabulary.longest)):
         state = step(state, word[at])
-        slot = place(vocabulary.keys, final(state))
+        slot = find_key(vocabulary.keys, final(state))
         if vocabulary.keys[slot] != np.uint64(0):
             found, end = int(vocabulary.ids[slot]), at + 1
     return found, end

@@ -10,7 +10,7 @@ from leeboard.detectors.core.jit import kernel
 from leeboard.schemas import STYLE
 
 from .characters import BREAK, SCRIPTS, SPACE
-from .hashing import chain, place
+from .hashing import chain, find_key
 from .lexicon import LANGUAGES
 
 Codes = npt.NDArray[np.uint32]
@@ -54,7 +54,7 @@ def take_token(counts: Counts, hashes: Hashes, token: np.uint64) -> None:
     if counts[TOKENS] >= GRAM_TOKENS:
         sequence = chain(chain(chain(hashes[0], hashes[1]), hashes[2]), token)
         table = hashes[SEQUENCES:]
-        at = place(table, sequence)
+        at = find_key(table, sequence)
         counts[GRAMS] += 1
         if table[at] == sequence:
             counts[REPEATED] += 1

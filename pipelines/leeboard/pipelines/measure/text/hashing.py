@@ -40,7 +40,7 @@ def chain(first: np.uint64, second: np.uint64) -> np.uint64:
 
 
 @kernel
-def place(keys: npt.NDArray[np.uint64], key: np.uint64) -> np.int64:
+def find_key(keys: npt.NDArray[np.uint64], key: np.uint64) -> np.int64:
     """Where `key` stands in the table, or where it would: there the table holds 0. Its size is a power of two."""
     last = np.uint64(len(keys) - 1)
     at = (key >> SHIFT_7) & last

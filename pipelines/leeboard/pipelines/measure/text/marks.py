@@ -25,7 +25,7 @@ from .counters import (
     run_of,
     take_token,
 )
-from .hashing import START, final, place, step
+from .hashing import START, final, find_key, step
 from .lexicon import ENTRY_BITS, NO_ENTRY
 
 _HEADING, _DASH_ITEM, _STAR_ITEM = (PLACES[name] for name in ("# heading", "- item", "* item"))
@@ -253,7 +253,7 @@ def read_sign(
     sign = final(step(START, code))
     take_token(counts, hashes, sign + np.uint64(length))
     if entry < 0:
-        entry = int(meanings[place(keys, sign)]) & ENTRY_BITS
+        entry = int(meanings[find_key(keys, sign)]) & ENTRY_BITS
         if entry != NO_ENTRY:
             entry += FIRST_STYLE
         else:

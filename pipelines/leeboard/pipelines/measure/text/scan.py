@@ -43,7 +43,7 @@ from .counters import (
     Meanings,
     take_token,
 )
-from .hashing import START, chain, final, place, step
+from .hashing import START, chain, final, find_key, step
 from .lexicon import (
     ATTRIBUTE_SHIFT,
     BUT,
@@ -181,12 +181,12 @@ def know_word(
     take_token(counts, hashes, whole)
     if counts[WORDS] <= FIRST_WORDS:
         seen = hashes[SEEN:SEQUENCES]
-        at = place(seen, whole)
+        at = find_key(seen, whole)
         counts[DIFFERENT] += seen[at] != whole
         seen[at] = whole
-    at = place(keys, whole)
+    at = find_key(keys, whole)
     if keys[at] != whole and whole != stem:
-        at = place(keys, stem)
+        at = find_key(keys, stem)
     meaning = int(meanings[at])
     if meaning & ENTRY_BITS != NO_ENTRY:
         counts[FIRST_STYLE + (meaning & ENTRY_BITS)] += 1
@@ -221,7 +221,7 @@ def look_for_refusal(
         phrase = word
         for back in range(1, LONGEST_PHRASE):
             phrase = chain(phrase, hashes[LAST_WORDS + 3 - back])
-            kind = int(meanings[place(keys, phrase)]) >> ATTRIBUTE_SHIFT
+            kind = int(meanings[find_key(keys, phrase)]) >> ATTRIBUTE_SHIFT
             if kind & REFUSES != 0:
                 counts[REFUSED] = 1
             if kind & CANNOT != 0:

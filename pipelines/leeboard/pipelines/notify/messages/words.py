@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from leeboard.pipelines.watch.incidents.attribution import describe
-from leeboard.pipelines.wording import interval_text, level_text, printable, signal_effect, when
+from leeboard.pipelines.wording import (
+    interval_text,
+    level_text,
+    printable,
+    scope_path,
+    shift_text,
+    signal_effect,
+    when,
+)
 from leeboard.schemas import Alert, LabelShift, Ledger, Page, SignalShift, scope_parts
 from leeboard.schemas.wire import MAX_TIME_MS
 
@@ -35,10 +42,7 @@ def place(message: Message) -> str:
 
 def place_of(scope: str) -> str:
     """A scope key for a person."""
-    try:
-        return text("/".join(part for part in scope_parts(scope) if part))
-    except ValueError:
-        return text(scope)
+    return text(scope_path(scope))
 
 
 def parts(message: Message) -> tuple[str | None, str, str, str]:
@@ -64,7 +68,7 @@ def headline(message: Message, most: int) -> str:
 
 def moved(signal: SignalShift) -> str:
     """One signal: before and after, effect with its interval, and how sure."""
-    told = f"{describe(signal)}; effect {signal_effect(signal)} ({interval_text(signal)})"
+    told = f"{shift_text(signal)}; effect {signal_effect(signal)} ({interval_text(signal)})"
     sure = f", {level_text(signal.log10_level)}" if signal.log10_level > 0 else ""
     return text(f"{told}{sure}; {signal.n_before:,} calls before, {signal.n_after:,} since")
 

@@ -17,8 +17,8 @@ from leeboard.pipelines.signals import (
     NUMERIC,
     NUMERIC_COLUMNS,
     Signal,
-    Signals,
 )
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.state.history import MAX_AHEAD
 from leeboard.pipelines.watch.state.keys import DetectorKey

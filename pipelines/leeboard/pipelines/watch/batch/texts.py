@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.vector.store import FIT_EVENTS
-from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, Signal, Signals
+from leeboard.pipelines.signals import BINARY, CATEGORICAL, NUMERIC, Signal
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import Batch

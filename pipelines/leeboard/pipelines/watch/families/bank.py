@@ -3,7 +3,8 @@
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.share.changes import ShareChanges
-from leeboard.pipelines.signals import Kind, Signals
+from leeboard.pipelines.signals import Kind
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.history import History
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import SCOPE, State, make_columns, make_scratch

@@ -17,7 +17,8 @@ from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
 from leeboard.detectors.core.jit import Arena, Record
-from leeboard.pipelines.signals import Kind, Signal, Signals
+from leeboard.pipelines.signals import Kind, Signal
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.history import enlarged
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.scope import Scope

@@ -13,7 +13,8 @@ from leeboard.detectors.core.lifecycle import RECENT_VALUES
 from leeboard.detectors.numeric import season
 from leeboard.detectors.numeric.changes import NumericChanges
 from leeboard.detectors.numeric.dependence import visible_shift
-from leeboard.pipelines.signals import NUMERIC, NUMERIC_COLUMNS, Kind, Signal, Signals
+from leeboard.pipelines.signals import NUMERIC, NUMERIC_COLUMNS, Kind, Signal
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import NOT_MEASURED

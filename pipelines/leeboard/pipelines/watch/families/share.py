@@ -8,7 +8,8 @@ import numpy as np
 from leeboard.detectors.core.jit import Record
 from leeboard.detectors.share import kernels
 from leeboard.detectors.share.changes import ShareChanges
-from leeboard.pipelines.signals import CATEGORICAL_COLUMNS, Kind, Signal, Signals
+from leeboard.pipelines.signals import CATEGORICAL_COLUMNS, Kind, Signal
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import CATEGORIES

@@ -12,7 +12,8 @@ from leeboard.detectors.vector import drift
 from leeboard.detectors.vector import features as vector_features
 from leeboard.detectors.vector.changes import Vectors
 from leeboard.detectors.vector.store import seen
-from leeboard.pipelines.signals import Kind, Signals
+from leeboard.pipelines.signals import Kind
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.channels import join_channel
 from leeboard.pipelines.watch.state.history import History
 from leeboard.pipelines.watch.state.keys import DetectorKey

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from leeboard.pipelines.signals import CHANNELS, MAX_CATEGORICAL_SCORES, MAX_SCORES, Kind, Signal, Signals
+from leeboard.pipelines.signals import CHANNELS, MAX_CATEGORICAL_SCORES, MAX_SCORES, Kind, Signal
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.families.base import Family
 from leeboard.pipelines.watch.settings import EngineSettings

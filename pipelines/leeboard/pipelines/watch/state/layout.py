@@ -7,7 +7,8 @@ import numpy.typing as npt
 from leeboard.detectors.core.betting import BETS
 from leeboard.detectors.core.jit import Arena, Floats, Floats32, Integers
 from leeboard.detectors.numeric import season
-from leeboard.pipelines.signals import CATEGORICAL, CHANNELS, NUMERIC, Signals
+from leeboard.pipelines.signals import CATEGORICAL, CHANNELS, NUMERIC
+from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.texts.kernel import (
     TextConstants,
     TextState,

@@ -10,7 +10,7 @@ from leeboard.detectors.core.betting import BETS
 from leeboard.detectors.core.jit import Floats, Integers, Record, kernel
 from leeboard.detectors.core.lifecycle import QUIET
 from leeboard.detectors.vector.drift import ALL_BETS
-from leeboard.pipelines.signals import Signals
+from leeboard.pipelines.watch.columns import Signals
 
 from .rows import TEXT_FEATURES, TextBatch
 from .signals import DIRECTIONS, SIGNALS, TextArenas, TextColumns, TextScratch, observe_text

@@ -17,6 +17,7 @@ from leeboard.detectors.vector.features import (
     set_features_levels,
 )
 from leeboard.detectors.vector.store import CONDITIONING, FIT_EVENTS, RESIDUALS, VECTORS, oldest, seen, vector_of
+from leeboard.pipelines.signals import TEXT_SIGNALS
 
 from .counts import restart_side
 from .rows import (
@@ -33,6 +34,7 @@ from .rows import (
 
 #: the signals, in the order of `codes` and `nats`
 SIGNALS = ("output_features", "output_style", "output_given_input", "input_features", "input_content")
+assert SIGNALS == TEXT_SIGNALS, "the names and their order are those of the catalogue"
 OUTPUT_PARTS, STYLE_COLUMN, CONDITIONAL, INPUT_PARTS, CONTENT = range(len(SIGNALS))
 #: the learned directions among them: which vectors each one watches, and the bit of `add_texts` for an event of it
 DIRECTIONS = (STYLE_COLUMN, CONDITIONAL, CONTENT)
