@@ -274,7 +274,7 @@ def test_every_kind_of_change_of_the_definition_of_a_signal_makes_it_another_one
         {"scale": 2.0},
         {"measure": "difference"},
         {"given_tokens": True},
-        {"column": own.column + 1},
+        {"field": "output_tokens"},
         {"river": "ADWIN()"},
     ]
     assert len({printed(), *(printed(**fields) for fields in others)}) == 1 + len(others)
