@@ -48,11 +48,15 @@ def another_number() -> catalogue.Signal:
     return replace(_named(catalogue.NUMERIC, "cost_usd"), name="cost_again", floor=0.5)
 
 
+def another_identity() -> catalogue.Signal:
+    """A label that is no signal in this build."""
+    return replace(_named(catalogue.CATEGORICAL, "provider"), name="app_version", field="app_version")
+
+
 def swap(module: Any) -> None:
     """One number and one identity fewer, one of each more, and all others in other columns."""
     module.NUMERIC = (another_number(), *_without(module.NUMERIC, "input_tokens"))
-    identity = replace(_named(module.CATEGORICAL, "provider"), name="app_version")
-    module.CATEGORICAL = (identity, *_without(module.CATEGORICAL, "system_hash"))
+    module.CATEGORICAL = (another_identity(), *_without(module.CATEGORICAL, "system_hash"))
 
 
 def no_latency(module: Any) -> None:
@@ -71,7 +75,7 @@ def another_flag(module: Any) -> None:
 def more(module: Any) -> None:
     """One number and one category more, in the first columns."""
     module.NUMERIC = (another_number(), *module.NUMERIC)
-    module.CATEGORICAL = (replace(_named(module.CATEGORICAL, "provider"), name="app_version"), *module.CATEGORICAL)
+    module.CATEGORICAL = (another_identity(), *module.CATEGORICAL)
     module.NUMERIC_COLUMNS += 1
     module.CATEGORICAL_COLUMNS += 1
 
@@ -93,6 +97,8 @@ def change(name: str) -> None:
     assert layout not in sys.modules, "the catalogue has been read"
     if name != "this":
         BUILDS[name](catalogue)
+        signals = (*catalogue.NUMERIC, *catalogue.BINARY, *catalogue.CATEGORICAL, *catalogue.TEXT)
+        catalogue.BY_NAME = {signal.name: signal for signal in signals}
 
 
 def answered(task: Task) -> Answer:

@@ -18,7 +18,7 @@ from leeboard.pipelines.watch.settings import EngineSettings, SignalSettings, Wa
 from leeboard.pipelines.watch.snapshot.catalogue import fingerprint
 from leeboard.pipelines.watch.state.layout import NOT_MEASURED
 from leeboard.pipelines.watch.texts.bank import TextBank
-from leeboard.schemas import Accept, Observation, encode
+from leeboard.schemas import Accept, Observation, encode, encode_observation
 
 from tests.detectors.texts import made_up
 
@@ -53,7 +53,7 @@ def answer_of(build: str, task: Task, folder: Path, *, compiled: bool = True) ->
 
 
 def task_of(parts: dict[str, bytes], calls: list[Observation]) -> Task:
-    return Task(parts, [encode(call) for call in calls])
+    return Task(parts, [encode_observation(call) for call in calls])
 
 
 def of_others(answer: Answer, *channels_changed: str) -> dict[str, str]:
@@ -274,7 +274,7 @@ def test_every_kind_of_change_of_the_definition_of_a_signal_makes_it_another_one
         {"scale": 2.0},
         {"measure": "difference"},
         {"given_tokens": True},
-        {"column": own.column + 1},
+        {"field": "output_tokens"},
         {"river": "ADWIN()"},
     ]
     assert len({printed(), *(printed(**fields) for fields in others)}) == 1 + len(others)

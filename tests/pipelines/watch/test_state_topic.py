@@ -5,12 +5,12 @@ import logging
 import pytest
 from leeboard.detectors.numeric.changes import NumericChanges
 from leeboard.detectors.vector.changes import DirectionChanges
-from leeboard.pipelines.config import Config
-from leeboard.pipelines.kafka.settings import TopicSettings
-from leeboard.pipelines.runtime.fold import NEVER, Send
-from leeboard.pipelines.runtime.watch import PART, WatchFold
+from leeboard.pipelines.runtime.fold import BEYOND_ALL_OFFSETS, OutgoingRecord
+from leeboard.pipelines.runtime.watch import PART_SEPARATOR, WatchFold
+from leeboard.pipelines.topics import TopicSettings
+from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.texts.bank import TextBank
-from leeboard.schemas import Observation, encode
+from leeboard.schemas import Observation, encode_observation
 
 from tests.detectors.texts import made_up
 from tests.simulation.world import Record
@@ -24,7 +24,7 @@ State = dict[bytes, bytes | None]
 
 
 def new_fold() -> WatchFold:
-    return WatchFold(Config(), TOPICS, 3)
+    return WatchFold(EngineSettings(), TOPICS, 3)
 
 
 def fed(fold: WatchFold, calls: list[Observation]) -> State:
@@ -32,16 +32,20 @@ def fed(fold: WatchFold, calls: list[Observation]) -> State:
     first = fold.next or 0
     if fold.next is None:
         fold.begin(0, 0)
-    fold.take([Record(first + k, call.scope.encode(), encode(call)) for k, call in enumerate(calls)])
-    return written([*fold.publish(), *fold.state(NEVER, 1 << 30)])
+    fold.apply([Record(first + k, call.scope.encode(), encode_observation(call)) for k, call in enumerate(calls)])
+    return written([*fold.publish(), *fold.state(BEYOND_ALL_OFFSETS, 1 << 30)])
 
 
-def written(sends: list[Send]) -> State:
+def written(sends: list[OutgoingRecord]) -> State:
     return {send.key or b"": send.value for send in sends if send.topic == TOPICS.state}
 
 
 def parts_of(state: State) -> set[str]:
-    return {key.decode().rpartition(PART)[2] for key, value in state.items() if value is not None and key[:1] != b"#"}
+    return {
+        key.decode().rpartition(PART_SEPARATOR)[2]
+        for key, value in state.items()
+        if value is not None and key[:1] != b"#"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_a_scope_of_another_build_is_written_anew_with_all_its_parts(
     news = fed(other, calls[420:421])
     assert {"scope", "signals", "detectors", "ring.0", "ring.1", "ids.0"} == parts_of(news)
     gone = {key for key, value in news.items() if value is None}
-    assert {f"{SCOPE}{PART}texts".encode(), f"{SCOPE}{PART}young.0".encode()} <= gone
+    assert {f"{SCOPE}{PART_SEPARATOR}texts".encode(), f"{SCOPE}{PART_SEPARATOR}young.0".encode()} <= gone
 
     newest = {**state, **news}
     again = new_fold()
@@ -96,8 +100,8 @@ def test_a_scope_that_gets_no_call_is_written_anew_as_well(
     other.restore(state.items())
     assert other.oldest_change() == other.base == 140
     news = fed(other, calls[100:101])
-    assert f"{quiet[0].scope}{PART}signals".encode() in news
-    assert other.oldest_change() == NEVER
+    assert f"{quiet[0].scope}{PART_SEPARATOR}signals".encode() in news
+    assert other.oldest_change() == BEYOND_ALL_OFFSETS
 
 
 def test_a_build_that_reads_what_it_wrote_says_nothing(

@@ -20,7 +20,6 @@ from leeboard.pipelines.watch.families.base import Family
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import CATEGORIES
-from leeboard.schemas import NUMBERS
 from msgspec import Struct
 
 #: signals of a scope's own beside the fixed ones, by kind
@@ -80,8 +79,7 @@ def _weights(signals: Signals) -> Iterable[np.ndarray[Any, Any]]:
 
 def fingerprint(family: Family, column: int, signal: Signal) -> bytes:
     """What the state of a detector of a signal depends on, as 8 bytes."""
-    source = NUMBERS[signal.column] if signal.column >= 0 else ""
-    values = (source, signal.logarithmic, signal.scale, signal.given_tokens, signal.river)
+    values = (signal.source, signal.field, signal.logarithmic, signal.scale, signal.given_tokens, signal.river)
     layout = [_described(dtype) for dtype in family.layout(column)]
     categories = CATEGORIES if family.kind == "categorical" else 0
     return _hash(family.kind, family.changes(column).version, values, layout, categories)

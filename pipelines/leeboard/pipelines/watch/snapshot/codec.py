@@ -117,13 +117,12 @@ def read(parts: Mapping[str, bytes]) -> StoredParts:
     try:
         scope = zlib.decompress(parts["scope"])
         version = msgspec.msgpack.decode(scope, type=Envelope).version
-        reader = READERS.get(version)
-        if reader is None:
-            known = " and ".join(map(str, sorted(READERS)))
-            raise StateError(f"state of version {version}; this release reads version {known}")
-        return reader(scope, parts)
-    except (KeyError, zlib.error, msgspec.MsgspecError) as error:
+        if version in READERS:
+            return READERS[version](scope, parts)
+    except (KeyError, ValueError, zlib.error, msgspec.MsgspecError) as error:
         raise StateError(f"not the state of a scope: {error}") from None
+    known = " and ".join(map(str, sorted(READERS)))
+    raise StateError(f"state of version {version}; this release reads version {known}")
 
 
 def rings(bank: Bank) -> list[tuple[str, Rows, Any, int]]:
