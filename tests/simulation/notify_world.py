@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
-from leeboard.pipelines.notify.delivery.queue import MAX_QUEUE, Backoff, Delivery, QueuedMessage, SinkQueue
+from leeboard.pipelines.notify.delivery.queue import MAX_QUEUE, Backoff, QueuedMessage, SinkDelivery, SinkQueue
 from leeboard.pipelines.notify.feed.events import (
+    ClockReading,
     FeedPartition,
     FeedRecord,
     GroupView,
@@ -19,7 +20,6 @@ from leeboard.pipelines.notify.feed.events import (
     HistoryBatch,
     HistoryFailed,
     HistoryRead,
-    Instant,
     OffsetsCommitted,
     Polled,
     RecordRef,
@@ -101,9 +101,9 @@ class NotifyWorld:
         self.started = 0
         self.baton = threading.Semaphore(0)
 
-    def now(self) -> Instant:
+    def now(self) -> ClockReading:
         """Both clocks."""
-        return Instant(self.monotonic_s, self.wall_s)
+        return ClockReading(self.monotonic_s, self.wall_s)
 
     def advance(self, seconds: float) -> None:
         """Time passes."""
@@ -174,7 +174,7 @@ class SimulatedDeliveries:
         self.queues = {name: SinkQueue(Backoff(RETRY_S)) for name in self._world.inboxes}
         #: sink -> an attempt that is being made
         self.attempts: dict[str, tuple[QueuedMessage, Outcome]] = {}
-        self._ended: list[Delivery] = []
+        self._ended: list[SinkDelivery] = []
 
     def start(self) -> None:
         """See `loop.Deliveries`."""
@@ -189,7 +189,7 @@ class SimulatedDeliveries:
     def recall(self, message: Message, names: Iterable[str]) -> None:
         """See `loop.Deliveries`; receivers here remember nothing of a process."""
 
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[SinkDelivery]:
         """See `loop.Deliveries`."""
         found, self._ended = self._ended, []
         return found
@@ -258,7 +258,7 @@ class SimulatedDeliveries:
                 world = self._world
                 which = world.acknowledged if final.result == "delivered" else world.dropped
                 which.add((name, ended.ticket.partition, ended.ticket.offset))
-            self._ended.append(Delivery(ended, name, final))
+            self._ended.append(SinkDelivery(ended, name, final))
             self.queues[name].remove(ended)
 
 

@@ -3,10 +3,11 @@
 from typing import Any, TypeVar
 
 import pytest
-from leeboard.pipelines.notify.delivery.queue import MAX_QUEUE, Delivery, QueuedMessage
+from leeboard.pipelines.notify.delivery.queue import MAX_QUEUE, QueuedMessage, SinkDelivery
 from leeboard.pipelines.notify.feed import instructions as do
 from leeboard.pipelines.notify.feed.dead_letters import DeadLetterQueue
 from leeboard.pipelines.notify.feed.events import (
+    ClockReading,
     DeadLetterWritten,
     DeliveriesEnded,
     FeedEvent,
@@ -17,7 +18,6 @@ from leeboard.pipelines.notify.feed.events import (
     HistoryBatch,
     HistoryFailed,
     HistoryRead,
-    Instant,
     OffsetsCommitted,
     Polled,
     QueuesCleared,
@@ -58,14 +58,14 @@ class Feed:
     """A fold, its clocks, and what it has said."""
 
     def __init__(self, settings: FeedSettings = SETTINGS) -> None:
-        self.now = Instant(100.0, 1_800_000_000.0)
+        self.now = ClockReading(100.0, 1_800_000_000.0)
         self.fold = FeedFold(settings, self.now)
         self.group = GroupView(0, None, 100.0)
         self.paused: frozenset[FeedPartition] = frozenset()
         self.summaries = 0
 
     def wait(self, seconds: float) -> None:
-        self.now = Instant(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
+        self.now = ClockReading(self.now.monotonic_s + seconds, self.now.wall_s + seconds)
 
     def step(self, event: FeedEvent) -> list[do.Instruction]:
         return self.fold.step(event, self.now)
@@ -92,8 +92,8 @@ class Feed:
         assert self.fold.may_send(self.group.version, self.now.monotonic_s)
         return found
 
-    def delivered(self, send: do.SendMessage, sink: str, outcome: Outcome = DELIVERED) -> Delivery:
-        return Delivery(QueuedMessage(send.message, send.ticket, 0.0, send.due_s), sink, outcome)
+    def delivered(self, send: do.SendMessage, sink: str, outcome: Outcome = DELIVERED) -> SinkDelivery:
+        return SinkDelivery(QueuedMessage(send.message, send.ticket, 0.0, send.due_s), sink, outcome)
 
 
 def only(found: list[do.Instruction], kind: type[Wanted]) -> list[Wanted]:
