@@ -20,7 +20,15 @@ ARROWS = {
     "pipelines": {"schemas", "detectors", "pipelines"},
 }
 #: no clock, chance, environment, input or output in here: time and randomness come from the event
-PURE = ("schemas/", "detectors/", "pipelines/leeboard/pipelines/watch/")
+PURE = (
+    "schemas/",
+    "detectors/",
+    "pipelines/leeboard/pipelines/watch/",
+    "pipelines/leeboard/pipelines/notify/feed/",
+    "pipelines/leeboard/pipelines/notify/messages/",
+    "pipelines/leeboard/pipelines/notify/delivery/queue.py",
+    "pipelines/leeboard/pipelines/notify/delivery/router.py",
+)
 #: what two files of theirs do all the same: write the JSON Schema (nothing imports it at run time), and name the cache
 #: of compiled kernels after their sources (at import, before any event)
 EXEMPT = {

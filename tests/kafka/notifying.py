@@ -1,4 +1,4 @@
-"""`leeboard notify` as a process of its own, its topics, and what it is given to tell."""
+"""`leeboard notify` as a process of its own, its topics, and what it is given to send."""
 
 import os
 import signal
@@ -84,7 +84,7 @@ class Fleet:
         return process
 
     @contextmanager
-    def telling(self) -> Iterator[StatusServer]:
+    def running(self) -> Iterator[StatusServer]:
         """The same within this process, for tests in which nobody is killed: no interpreter has to start."""
         config = load(self.config(), self.environment)
         secrets = secrets_of(config.notify.sinks)

@@ -1,4 +1,4 @@
-"""`leeboard notify` on a real broker: what it tells, what it commits, what it reads back, how it ends."""
+"""`leeboard notify` on a real broker: what it sends, what it commits, what it reads back, how it ends."""
 
 import urllib.error
 import urllib.request
@@ -62,21 +62,21 @@ def test_real_pages_and_notices_reach_their_sinks_and_are_committed(fleet: Fleet
         by_path: dict[str, list[Any]] = {}
         expected = {"/v2/enqueue": 5, "/v2/change/enqueue": 1, "/api/v2/alerts": 5, "/hook": 5 + len(notices)}
 
-        def all_told() -> bool:
+        def all_sent() -> bool:
             by_path.clear()
             for request in list(server.requests):
                 by_path.setdefault(request.path, []).append(request.json)
             return all(len(by_path.get(path, [])) >= count for path, count in expected.items())
 
-        with fleet.telling():
-            eventually(all_told, WAIT_S)
-        all_told()
+        with fleet.running():
+            eventually(all_sent, WAIT_S)
+        all_sent()
     assert {path: len(by_path[path]) for path in expected} == expected
     assert events(by_path["/v2/enqueue"]) == {
         pages[0].page_key: ["trigger"] * 3 + ["resolve"],
         pages[4].page_key: ["trigger"],
     }
-    assert len(by_path["/slack"]) < len(notices), "a chat gets few words"
+    assert len(by_path["/slack"]) < len(notices), "a chat gets few messages"
     letters = fleet.letters()
     assert [(letter.reason, letter.position.rpartition("/")[2]) for letter in letters] == [
         ("missing_field", "2"),
@@ -87,26 +87,26 @@ def test_real_pages_and_notices_reach_their_sinks_and_are_committed(fleet: Fleet
     assert read_metadata(found.metadata).ahead == {}
 
 
-def test_what_a_transaction_gave_up_is_never_told(fleet: Fleet) -> None:
-    kept, given_up = story(2)[:2]
+def test_what_a_transaction_aborted_is_never_sent(fleet: Fleet) -> None:
+    kept, aborted = story(2)[:2]
     with receiver() as server:
         fleet.notify = "http_port = 0\n" + sink("webhook", server.url)
         fleet.environment = secrets(server.url, "webhook")
         producer = KafkaProducer(**python_client(fleet.settings), transactional_id=fleet.topics["pages"])
         producer.init_transactions()
-        for page, commit in ((given_up, False), (kept, True)):
+        for page, commit in ((aborted, False), (kept, True)):
             producer.begin_transaction()
             producer.send(fleet.topics["pages"], encode(page)).get(10)
             (producer.commit_transaction if commit else producer.abort_transaction)()
         producer.close()
-        with fleet.telling():
+        with fleet.running():
             eventually(lambda: server.requests, WAIT_S)
             eventually(lambda: committed(fleet) and committed(fleet).offset == 4, WAIT_S)
     assert [body["page_key"] for body in server.bodies()] == [kept.page_key]
 
 
-def test_a_restart_tells_nobody_twice_and_goes_on_where_each_sink_was(fleet: Fleet) -> None:
-    """One sink is down: the other is not told again, and what was waiting is told after the restart."""
+def test_a_restart_sends_nothing_twice_and_goes_on_where_each_sink_was(fleet: Fleet) -> None:
+    """One sink is down: the other gets nothing again, and what was waiting is sent after the restart."""
     pages = story(6)
     with receiver(always(Answer(503))) as down, receiver() as up:
         fleet.notify = (
@@ -114,13 +114,13 @@ def test_a_restart_tells_nobody_twice_and_goes_on_where_each_sink_was(fleet: Fle
         )
         fleet.environment = secrets("", "webhook_down", "webhook_up")
 
-        def told_up() -> int | None:
+        def watermark_up() -> int | None:
             return read_metadata(committed(fleet).metadata).ahead.get("webhook_up")
 
         fleet.write("pages", *pages)
         process = fleet.start()
         eventually(lambda: len(up.requests) == len(pages) and down.requests, WAIT_S)
-        eventually(lambda: committed(fleet) is not None and told_up() == len(pages), WAIT_S)
+        eventually(lambda: committed(fleet) is not None and watermark_up() == len(pages), WAIT_S)
         process.kill()
         process.wait()
         down.requests.clear()
@@ -143,7 +143,7 @@ def test_what_no_sink_takes_becomes_a_dead_letter_and_the_rest_goes_on(fleet: Fl
         )
         fleet.environment = secrets("", "webhook")
         fleet.write("pages", *pages)
-        with fleet.telling():
+        with fleet.running():
             eventually(lambda: committed(fleet) is not None and committed(fleet).offset == len(pages), WAIT_S)
     letters = fleet.letters()
     assert {letter.reason for letter in letters} == {"not_delivered"}
@@ -163,26 +163,26 @@ def test_a_page_is_resolved_with_the_key_that_opened_it_when_the_routes_have_cha
         fleet.environment = secrets("", "pagerduty_a", "pagerduty_b")
         fleet.notify = f'http_port = 0\n{sinks}\n[[notify.routes]]\nsink = "pagerduty_a"\n'
         fleet.write("pages", trigger)
-        with fleet.telling():
+        with fleet.running():
             eventually(lambda: first.requests, WAIT_S)
         fleet.notify = f'http_port = 0\n{sinks}\n[[notify.routes]]\nsink = "pagerduty_b"\n'
         fleet.write("pages", resolve)
-        with fleet.telling():
+        with fleet.running():
             eventually(lambda: committed(fleet).offset == 2, WAIT_S)
     assert events(first.bodies()) == {trigger.page_key: ["trigger", "resolve"]}
     assert events(second.bodies()) == {trigger.page_key: ["resolve"]}
 
 
-def test_alertmanager_is_told_again_with_the_same_labels_after_a_restart(fleet: Fleet) -> None:
+def test_alertmanager_is_sent_the_alert_again_with_the_same_labels_after_a_restart(fleet: Fleet) -> None:
     page = full_page(alert={"severity": "warning"})
     worse = replace(page, status="update", alert=replace(page.alert, status="update", severity="critical"))
     with receiver() as server:
         fleet.notify = "http_port = 0\n" + sink("alertmanager", server.url)
         fleet.write("pages", page)
-        with fleet.telling():
+        with fleet.running():
             eventually(lambda: server.requests, WAIT_S)
         fleet.write("pages", worse)
-        with fleet.telling():
+        with fleet.running():
             eventually(lambda: len(server.requests) >= 2, WAIT_S)
     (before,), (after,) = server.bodies()[:2]
     assert before["labels"] == after["labels"]
@@ -203,7 +203,7 @@ def test_silence_is_paged_and_resolved_by_whoever_comes_next_and_operators_see_n
         fleet.notify = "stalled_minutes = 0.03\n" + sink("pagerduty", server.url)
         fleet.environment = secrets("", "pagerduty")
         key = f"leeboard_stalled/{fleet.topics['pages']}"
-        with fleet.telling() as status:
+        with fleet.running() as status:
             eventually(lambda: events(server.bodies()) == {key: ["trigger"]}, WAIT_S)
             assert server.bodies()[0]["payload"]["class"] == "leeboard_stalled"
             eventually(lambda: read_metadata(committed(fleet).metadata).open == ["stalled"], WAIT_S)
@@ -221,11 +221,11 @@ def test_silence_is_paged_and_resolved_by_whoever_comes_next_and_operators_see_n
             ):
                 assert line in metrics
         assert events(server.bodies()) == {key: ["trigger"]}
-        with fleet.telling() as status:
+        with fleet.running() as status:
             eventually(lambda: get(status.port, "/readyz")[0] == 200, WAIT_S)
             fleet.write("summaries", Summary(scope="/a/b/c", time=1, sequence=1, calls=1))
             eventually(lambda: "resolve" in events(server.bodies())[key], WAIT_S)
-    assert events(server.bodies())[key][:3] == ["trigger", "trigger", "resolve"], "what is open is told again"
+    assert events(server.bodies())[key][:3] == ["trigger", "trigger", "resolve"], "what is open is sent again"
 
 
 def test_a_broker_that_is_gone_is_paged_and_pages_go_on_when_it_is_back(
@@ -255,13 +255,13 @@ def test_a_broker_that_is_gone_is_paged_and_pages_go_on_when_it_is_back(
     assert "Traceback" not in fleet.said()
 
 
-def test_of_two_one_tells_and_the_other_takes_over(fleet: Fleet) -> None:
+def test_of_two_one_sends_and_the_other_takes_over(fleet: Fleet) -> None:
     pages = story(4)
     with receiver() as server:
         fleet.notify = sink("webhook", server.url)
         fleet.environment = secrets("", "webhook")
-        with fleet.telling() as second_status:
-            with fleet.telling() as first_status:
+        with fleet.running() as second_status:
+            with fleet.running() as first_status:
                 both = (first_status, second_status)
                 one_idle = ["no partition is assigned\n", "ok\n"]
                 eventually(lambda: group_of(fleet) == ("Stable", 2), WAIT_S)

@@ -85,8 +85,8 @@ def test_the_reader_in_the_documentation_reads_and_commits(fleet: Fleet) -> None
     fleet.processes.append(process)
     assert process.stdout is not None
     for alert in alerts:
-        told = f"{alert.status} {alert.severity} {alert.scope} {alert.verdict.sentence}\n"
-        assert process.stdout.readline() == told
+        line = f"{alert.status} {alert.severity} {alert.scope} {alert.verdict.sentence}\n"
+        assert process.stdout.readline() == line
     group = KafkaConsumer(**python_client(fleet.settings), group_id=fleet.topics["alerts"])
     try:
         eventually(lambda: group.committed(TopicPartition(fleet.topics["alerts"], 0)) == 2)

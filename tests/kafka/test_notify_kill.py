@@ -84,7 +84,7 @@ def offset(fleet: Fleet) -> int:
     return fleet.reader.committed(TopicPartition(fleet.topics["pages"], 0)) or 0
 
 
-def told(server: Receiver, path: str) -> list[Request]:
+def arrived(server: Receiver, path: str) -> list[Request]:
     return [request for request in list(server.requests) if request.path == path]
 
 
@@ -95,13 +95,13 @@ def check(server: Receiver, pages: list[Page]) -> None:
     for key, seen in actions.items():
         assert seen[0] == "trigger", key
         assert seen[-1] == "resolve", (key, seen)
-    ids = [request.headers["webhook-id"] for request in told(server, "/hook")]
+    ids = [request.headers["webhook-id"] for request in arrived(server, "/hook")]
     assert len({*ids}) == len(pages), "a receiver that knows ids sees every page once"
-    assert len(told(server, "/slack")) >= len(pages)
+    assert len(arrived(server, "/slack")) >= len(pages)
 
 
 def keys(server: Receiver) -> dict[str, list[str]]:
-    return events(request.json for request in told(server, "/v2/enqueue"))
+    return events(request.json for request in arrived(server, "/v2/enqueue"))
 
 
 def ready(port: int) -> bool:
@@ -113,9 +113,9 @@ def ready(port: int) -> bool:
 
 
 def test_killed_and_frozen_with_a_page_in_hand_or_just_answered_every_page_arrives(fleet: Fleet, server: Pager) -> None:
-    """Two processes; whichever tells is killed before its answer, the next frozen, the next killed before its commit.
+    """Two processes; whichever sends is killed before its answer, the next frozen, the next killed before its commit.
 
-    The frozen one wakes when all is told. LEEBOARD_KILL_SEED moves the moments.
+    The frozen one wakes when all is sent. LEEBOARD_KILL_SEED moves the moments.
     """
     numbers = random.Random(int(os.environ.get("LEEBOARD_KILL_SEED", "1")))
     routed(fleet, server)
@@ -138,8 +138,8 @@ def test_killed_and_frozen_with_a_page_in_hand_or_just_answered_every_page_arriv
         ]
     ):
         eventually(lambda: any(map(ready, running)), WAIT_S)
-        telling = next(port for port in running if ready(port))
-        server.trap = trap = Trap(running.pop(telling), number, after_s)
+        sending = next(port for port in running if ready(port))
+        server.trap = trap = Trap(running.pop(sending), number, after_s)
         fleet.write("pages", *pages[12 * turn : 12 * turn + 12])
         assert trap.sprung.wait(WAIT_S)
         if number == signal.SIGSTOP:
@@ -154,7 +154,7 @@ def test_killed_and_frozen_with_a_page_in_hand_or_just_answered_every_page_arriv
     assert {*codes} <= {0, -signal.SIGTERM}, "one may not have begun yet"
     assert offset(fleet) == len(pages), fleet.said()
     check(server, pages)
-    assert len(server.requests) < 2 * len(SINKS) * len(pages), "what was committed is not told again"
+    assert len(server.requests) < 2 * len(SINKS) * len(pages), "what was committed is not sent again"
     count = len(server.requests)
     frozen[0].send_signal(signal.SIGCONT)
     time.sleep(2.0)

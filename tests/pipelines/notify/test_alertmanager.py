@@ -1,4 +1,4 @@
-"""Alertmanager: the same labels from the first word to the last, told again while open, ended once."""
+"""Alertmanager: the same labels from the first message to the last, sent again while open, ended once."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_an_alert_ends_in_the_future_while_open_and_now_when_resolved() -> None:
     assert ahead["startsAt"] <= ahead["endsAt"], "a clock ahead of ours"
 
 
-def test_open_alerts_are_told_again_until_they_end() -> None:
+def test_open_alerts_are_sent_again_until_they_end() -> None:
     clock = Clock()
     with receiver() as server:
         made = alertmanager(server, clock)
@@ -74,7 +74,7 @@ def test_open_alerts_are_told_again_until_they_end() -> None:
     assert HOLD_S == 300.0
 
 
-def test_an_end_that_was_not_taken_is_not_undone_by_telling_again() -> None:
+def test_an_end_that_was_not_taken_is_not_undone_by_sending_again() -> None:
     with receiver(in_turn(Answer(), Answer(503), Answer())) as server:
         made = alertmanager(server, Clock())
         made.deliver(page())
@@ -85,7 +85,7 @@ def test_an_end_that_was_not_taken_is_not_undone_by_telling_again() -> None:
     assert server.bodies()[2][0]["labels"] == server.bodies()[0][0]["labels"]
 
 
-def test_an_alert_that_is_refused_is_not_told_again() -> None:
+def test_an_alert_that_is_refused_is_not_sent_again() -> None:
     with receiver(in_turn(Answer(400), Answer())) as server:
         made = alertmanager(server, Clock())
         assert made.deliver(page()).result == "dropped"
@@ -111,13 +111,13 @@ def test_after_a_restart_the_labels_are_those_of_before() -> None:
         after = alertmanager(server, Clock())
         for message in (page(severity="warning"), page("gone"), page("gone", "resolve")):
             after.recall(message)
-        assert len(server.requests) == 1, "recalling tells nobody"
+        assert len(server.requests) == 1, "recalling sends nothing"
         after.refresh()
         after.deliver(page(status="resolve", severity="critical"))
         after.forget()
         after.refresh()
-    (told,), (again,), (end,) = server.bodies()
-    assert told["labels"] == again["labels"] == end["labels"]
+    (first,), (again,), (end,) = server.bodies()
+    assert first["labels"] == again["labels"] == end["labels"]
 
 
 def test_the_tenant_is_a_label_where_it_is_part_of_the_scope_and_names_are_few() -> None:
@@ -132,7 +132,7 @@ def test_the_tenant_is_a_label_where_it_is_part_of_the_scope_and_names_are_few()
     assert three["labels"]["alertname"] == "leeboard_stalled"
 
 
-def test_many_open_alerts_are_told_in_batches_and_are_bounded() -> None:
+def test_many_open_alerts_are_sent_in_batches_and_are_bounded() -> None:
     with receiver() as server:
         made = alertmanager(server, Clock())
         for number in range(MAX_OPEN_ALERTS + 5):

@@ -41,6 +41,6 @@ def test_the_example_is_a_configuration_with_every_sink_and_its_secrets_come_fro
 
 
 def test_every_metric_is_explained_and_every_explained_metric_exists() -> None:
-    told = set(re.findall(r"`(leeboard_notify_\w+)", DOCS.read_text(encoding="utf-8")))
+    explained = set(re.findall(r"`(leeboard_notify_\w+)", DOCS.read_text(encoding="utf-8")))
     exported = re.findall(r"^# TYPE (\S+) ", generate_latest(NotifyMetrics(["x"]).registry).decode(), re.MULTILINE)
-    assert {name for name in exported if not name.endswith("_created")} == told
+    assert {name for name in exported if not name.endswith("_created")} == explained

@@ -1,4 +1,4 @@
-"""Whatever stands in a record, every sink can tell it; nothing of it becomes markup, a mention or a control code."""
+"""Whatever stands in a record, every sink can send it; nothing of it becomes markup, a mention or a control code."""
 
 import json
 import re
@@ -155,11 +155,11 @@ def every_sink(anything: Receiver) -> dict[str, MessageSink]:
 
 @settings(max_examples=60)
 @given(record=struct(Page) | struct(Alert))
-def test_any_record_can_be_told_by_every_sink(every_sink: dict[str, MessageSink], record: Page | Alert) -> None:
+def test_any_record_can_be_sent_by_every_sink(every_sink: dict[str, MessageSink], record: Page | Alert) -> None:
     message = message_of(record)
     for kind, made in every_sink.items():
-        for told in (message, withhold(message, ["tenant", "model_served"])):
-            json.dumps(body := made.compose(told), allow_nan=False)
+        for sent in (message, withhold(message, ["tenant", "model_served"])):
+            json.dumps(body := made.compose(sent), allow_nan=False)
             if kind == "slack":
                 check_slack(body)
             if kind == "pagerduty" and "dedup_key" in body:

@@ -1,4 +1,4 @@
-"""Who is told what: routes, incidents that stay with their sinks, and how few words a chat gets."""
+"""Which sink gets what: routes, incidents that stay with their sinks, and how few messages a chat gets."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_only_root_signals_count_for_the_channel() -> None:
     assert router(route("chat", channel=["output"])).route(page(signals=signals)) == []
 
 
-def test_every_route_that_matches_counts_and_a_sink_is_told_once() -> None:
+def test_every_route_that_matches_counts_and_a_sink_gets_it_once() -> None:
     assert router(route("chat"), route("hook"), route("chat", app=["shop"])).route(page()) == ["chat", "hook"]
 
 
@@ -115,7 +115,7 @@ def test_a_notice_is_an_alert_of_severity_info() -> None:
     assert folded.route(notice("a", "resolve", severity="warning")) == ["chat", "hook"]
 
 
-def test_a_word_about_a_notice_that_has_ended_is_none() -> None:
+def test_a_message_about_a_notice_that_has_ended_is_dropped() -> None:
     folded = router(route("hook", "notices"))
     folded.route(notice("a"))
     folded.route(notice("a", "resolve"))
@@ -124,7 +124,7 @@ def test_a_word_about_a_notice_that_has_ended_is_none() -> None:
     assert router(route("hook", "notices")).route(confirmed) == []
 
 
-def test_a_chat_is_told_the_first_word_and_the_last_and_little_between() -> None:
+def test_a_chat_gets_the_first_message_and_the_last_and_few_between() -> None:
     folded = router(route("chat"))
     kinds = ("cannot_tell", "segment", "prompt_changed")
     hours = [
@@ -138,7 +138,7 @@ def test_a_chat_is_told_the_first_word_and_the_last_and_little_between() -> None
     assert folded.route(page(status="update", time=9 * HOUR_MS, verdict=verdict("prompt_changed"))) == [], "no news"
 
 
-def test_a_chat_is_told_at_once_when_a_page_gets_worse_and_within_the_hour_who_joined() -> None:
+def test_a_chat_gets_a_message_at_once_when_a_page_gets_worse_and_within_the_hour_who_joined() -> None:
     folded = router(route("chat"))
     folded.route(page(severity="warning"))
     assert folded.route(page(status="update", time=1, severity="critical")) == ["chat"]
@@ -148,7 +148,7 @@ def test_a_chat_is_told_at_once_when_a_page_gets_worse_and_within_the_hour_who_j
     assert folded.route(message_of(replace(joined, time=1 + HOUR_MS))) == ["chat"]
 
 
-def test_a_notice_that_has_become_a_page_is_told_by_the_page_alone() -> None:
+def test_a_notice_that_has_become_a_page_is_reported_by_the_page_alone() -> None:
     folded = router(route("chat", "pages", "notices"))
     assert folded.route(notice("a")) == ["chat"]
     assert folded.route(page("a", severity="warning")) == ["chat"]
@@ -162,20 +162,20 @@ def test_the_same_messages_give_the_same_sinks_so_history_can_be_read_back() -> 
     messages = [message_of(record) for record in (*real_notices(), *real_pages())]
     live, again = router(*routes), router(*routes)
     half = len(messages) // 2
-    told = [live.route(message) for message in messages]
+    chosen = [live.route(message) for message in messages]
     for message in messages[:half]:
         again.route(message)
-    assert [again.route(message) for message in messages[half:]] == told[half:]
-    assert any(told)
+    assert [again.route(message) for message in messages[half:]] == chosen[half:]
+    assert any(chosen)
 
 
-def test_trouble_of_leeboard_goes_to_every_sink_that_gets_pages_and_ends_where_it_was_told() -> None:
+def test_trouble_of_leeboard_goes_to_every_sink_that_gets_pages_and_ends_where_it_was_reported() -> None:
     routes = route("other", app=["shop"]), route("chat", "notices"), route("hook", "pages", "notices")
     began, ended = (own_message("stalled", status, "leeboard", 0) for status in ("trigger", "resolve"))
     assert router(*routes).route(ended) == ["pager", "other"], "where it says nothing if nothing is open"
     folded = router(*routes)
     assert folded.route(began) == ["other", "hook"]
-    assert folded.route(began) == ["other", "hook"], "told again"
+    assert folded.route(began) == ["other", "hook"], "sent again"
     assert folded.route(ended) == ["pager", "other", "hook"]
     assert router().route(began) == [*SINKS]
 

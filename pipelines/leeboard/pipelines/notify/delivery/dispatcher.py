@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from leeboard.pipelines.notify.messages.message import Message
 from leeboard.pipelines.notify.sinks import MessageSink
 
-from .queue import Backoff, Delivery, QueuedMessage
+from .queue import Backoff, QueuedMessage, SinkDelivery
 from .worker import AttemptObserver, SinkWorker
 
 #: a queue that drains is checked so often
@@ -32,7 +32,7 @@ class Dispatcher:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         #: bounded by the queues of the sinks
-        self._deliveries: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._deliveries: queue.SimpleQueue[SinkDelivery] = queue.SimpleQueue()
         self._clock = clock
         self._wall_clock = wall_clock
         self._workers = {
@@ -54,7 +54,7 @@ class Dispatcher:
         for name in names:
             self._workers[name].put(QueuedMessage(message, ticket, self._clock(), due_s))
 
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[SinkDelivery]:
         """What was delivered or dropped since the last call."""
         found = []
         while not self._deliveries.empty():

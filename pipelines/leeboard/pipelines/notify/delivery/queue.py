@@ -49,7 +49,7 @@ class QueuedMessage(Struct, eq=False):
     turn: int = 0
 
 
-class Delivery(Struct, frozen=True, eq=False):
+class SinkDelivery(Struct, frozen=True, eq=False):
     """What became of a queued message at a sink: delivered or dropped."""
 
     item: QueuedMessage

@@ -8,7 +8,7 @@ from typing import Protocol
 from leeboard.pipelines.notify.messages.message import Message, Stream
 from leeboard.pipelines.notify.sinks import MessageSink, Outcome
 
-from .queue import Backoff, Delivery, QueuedMessage, SinkQueue
+from .queue import Backoff, QueuedMessage, SinkDelivery, SinkQueue
 
 log = logging.getLogger(__name__)
 #: a thread that waits checks so often, by the real clock
@@ -30,7 +30,7 @@ class SinkWorker(threading.Thread):
         name: str,
         sink: MessageSink,
         backoff: Backoff,
-        report: Callable[[Delivery], None],
+        report: Callable[[SinkDelivery], None],
         observer: AttemptObserver,
         may_send: Callable[[], bool],
         clock: Callable[[], float],
@@ -126,7 +126,7 @@ class SinkWorker(threading.Thread):
         for each, final in ended:
             if final is not outcome:
                 self._observer.attempted(self.sink_name, final, 0.0)
-            self._report(Delivery(each, self.sink_name, final))
+            self._report(SinkDelivery(each, self.sink_name, final))
             with self._changed:
                 self._queue.remove(each)
 

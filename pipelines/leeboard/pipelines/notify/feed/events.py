@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from leeboard.pipelines.notify.delivery.queue import Delivery
+from leeboard.pipelines.notify.delivery.queue import SinkDelivery
 from msgspec import Struct
 
 
-class FeedInstant(Struct, frozen=True):
+class ClockReading(Struct, frozen=True):
     """Now, by both clocks: the monotonic one for intervals, the wall clock for what others read."""
 
     monotonic_s: float
@@ -82,7 +82,7 @@ class Polled(Struct, frozen=True):
 class DeliveriesEnded(Struct, frozen=True):
     """What sinks have delivered or dropped."""
 
-    deliveries: Sequence[Delivery]
+    deliveries: Sequence[SinkDelivery]
 
 
 class RoundEnded(Struct, frozen=True):
@@ -107,7 +107,7 @@ class DeadLetterWritten(Struct, frozen=True):
 class QueuesCleared(Struct, frozen=True):
     """The answer to `ClearQueues`, with what was delivered or dropped until then."""
 
-    deliveries: Sequence[Delivery]
+    deliveries: Sequence[SinkDelivery]
 
 
 class HistoryBatch(Struct, frozen=True):
@@ -141,7 +141,7 @@ class QueuesDrained(Struct, frozen=True):
     """The answer to `DrainQueues`. `empty`: nothing waits any more."""
 
     empty: bool
-    deliveries: Sequence[Delivery]
+    deliveries: Sequence[SinkDelivery]
 
 
 FeedEvent: TypeAlias = (

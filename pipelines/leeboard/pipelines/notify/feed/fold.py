@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Hashable, Sequence
 from typing import Literal
 
-from leeboard.pipelines.notify.delivery.queue import MAX_QUEUE, Delivery
+from leeboard.pipelines.notify.delivery.queue import MAX_QUEUE, SinkDelivery
 from leeboard.pipelines.notify.delivery.router import Router
 from leeboard.pipelines.notify.messages.message import Message, Stream, read_message
 from leeboard.pipelines.notify.messages.withhold import withhold
@@ -27,10 +27,10 @@ from msgspec import Struct
 from . import instructions as do
 from .dead_letters import DeadLetterQueue, undelivered, unreadable
 from .events import (
+    ClockReading,
     DeadLetterWritten,
     DeliveriesEnded,
     FeedEvent,
-    FeedInstant,
     FeedPartition,
     FeedRecord,
     GroupView,
@@ -74,7 +74,7 @@ class _Restart(Struct):
 class FeedFold:
     """See above. `may_send` may be asked by other threads; everything else belongs to one."""
 
-    def __init__(self, settings: FeedSettings, now: FeedInstant) -> None:
+    def __init__(self, settings: FeedSettings, now: ClockReading) -> None:
         self._settings = settings
         self.streams = settings.streams()
         self._router = Router(settings.notify)
@@ -115,7 +115,7 @@ class FeedFold:
         """May an attempt begin? Not if the process was frozen, or if another one may have its partitions."""
         return self._following == newest_version and now_s < self._alive_until_s
 
-    def step(self, event: FeedEvent, now: FeedInstant) -> list[do.Instruction]:
+    def step(self, event: FeedEvent, now: ClockReading) -> list[do.Instruction]:
         """Apply an event; what has to be done, in this order."""
         self._now = now
         match event:
@@ -195,7 +195,7 @@ class FeedFold:
         self._recall(message, [name for name in names if name not in new])
         self._send(message, new, ref, record.timestamp_ms / 1000)
 
-    def _note_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+    def _note_deliveries(self, deliveries: Sequence[SinkDelivery]) -> None:
         """Note what is done; what was dropped is done once its dead letter is written."""
         for delivery in deliveries:
             item, sink, outcome = delivery.item, delivery.sink, delivery.outcome

@@ -6,7 +6,7 @@ from leeboard.pipelines.notify.messages.message import Message
 from leeboard.pipelines.notify.messages.own import TROUBLES, OwnStatus, Trouble, own_message
 from msgspec import Struct
 
-from .events import FeedInstant, Heartbeat
+from .events import ClockReading, Heartbeat
 
 
 class TroubleTurn(Struct, frozen=True):
@@ -54,7 +54,7 @@ class DeadManSwitch:
 class SelfHealth:
     """Messages about leeboard itself, from heartbeats."""
 
-    def __init__(self, app_id: str, stalled_minutes: float, now: FeedInstant) -> None:
+    def __init__(self, app_id: str, stalled_minutes: float, now: ClockReading) -> None:
         self._app_id = app_id
         self._minutes = stalled_minutes
         self._switch = DeadManSwitch(stalled_minutes * 60.0, now.monotonic_s)
@@ -65,7 +65,7 @@ class SelfHealth:
         """What began and is not over."""
         return [trouble for trouble in TROUBLES if trouble in self._switch.open]
 
-    def restart(self, troubles: list[str], last_commit_s: float, now: FeedInstant) -> list[Message]:
+    def restart(self, troubles: list[str], last_commit_s: float, now: ClockReading) -> list[Message]:
         """Take over from an earlier process: `troubles` that it noted, at its last commit (epoch seconds, 0: never).
 
         An earlier process that could reach no broker could note nothing: if the last commit is long ago, it may have
@@ -76,11 +76,11 @@ class SelfHealth:
         is_lost = silent_s >= self._minutes * 60.0 and "unreachable" not in troubles
         return [self._message("unreachable", "resolve", now)] if is_lost else []
 
-    def reminders(self, now: FeedInstant) -> list[Message]:
+    def reminders(self, now: ClockReading) -> list[Message]:
         """What is open, to be sent again: it may not have arrived, or been forgotten."""
         return [self._message(trouble, "trigger", now) for trouble in self.troubles]
 
-    def step(self, heartbeat: Heartbeat, now: FeedInstant) -> list[Message]:
+    def step(self, heartbeat: Heartbeat, now: ClockReading) -> list[Message]:
         """What is to be reported now."""
         turns = self._switch.step(
             now.monotonic_s, connected=heartbeat.connected, summaries=heartbeat.summaries > self._summaries
@@ -88,5 +88,5 @@ class SelfHealth:
         self._summaries = heartbeat.summaries
         return [self._message(turn.trouble, turn.status, now) for turn in turns]
 
-    def _message(self, trouble: Trouble, status: OwnStatus, now: FeedInstant) -> Message:
+    def _message(self, trouble: Trouble, status: OwnStatus, now: ClockReading) -> Message:
         return own_message(trouble, status, self._app_id, int(now.wall_s * 1000), self._minutes)

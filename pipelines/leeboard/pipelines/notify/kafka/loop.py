@@ -10,13 +10,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Protocol
 
 from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
-from leeboard.pipelines.notify.delivery.queue import Delivery
+from leeboard.pipelines.notify.delivery.queue import SinkDelivery
 from leeboard.pipelines.notify.feed import instructions as do
 from leeboard.pipelines.notify.feed.events import (
+    ClockReading,
     DeadLetterWritten,
     DeliveriesEnded,
     FeedEvent,
-    FeedInstant,
     FeedPartition,
     Heartbeat,
     HistoryBatch,
@@ -92,7 +92,7 @@ class Deliveries(Protocol):
     def recall(self, message: Message, names: Iterable[str]) -> None:
         """Let sinks take note of what was sent before."""
 
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[SinkDelivery]:
         """What was delivered or dropped since the last call."""
 
     def clear(self) -> None:
@@ -117,7 +117,7 @@ class FeedLoop:
         broker: FeedBroker,
         deliveries: Deliveries,
         metrics: NotifyMetrics,
-        clock: Callable[[], FeedInstant],
+        clock: Callable[[], ClockReading],
     ) -> None:
         self._fold = fold
         self._broker = broker

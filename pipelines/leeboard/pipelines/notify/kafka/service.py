@@ -12,7 +12,7 @@ from leeboard.pipelines.kafka.settings import KafkaSettings
 from leeboard.pipelines.notify.delivery.dispatcher import Dispatcher
 from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
 from leeboard.pipelines.notify.delivery.queue import Backoff
-from leeboard.pipelines.notify.feed.events import FeedInstant
+from leeboard.pipelines.notify.feed.events import ClockReading
 from leeboard.pipelines.notify.feed.fold import FeedFold
 from leeboard.pipelines.notify.feed.settings import FeedSettings
 from leeboard.pipelines.notify.sinks import MessageSink
@@ -46,9 +46,9 @@ def open_feed(config: Config, sinks: Mapping[str, MessageSink], metrics: NotifyM
     return FeedLoop(fold, broker, dispatcher, metrics, now)
 
 
-def now() -> FeedInstant:
+def now() -> ClockReading:
     """The clocks of this machine."""
-    return FeedInstant(time.monotonic(), time.time())
+    return ClockReading(time.monotonic(), time.time())
 
 
 def check_topics(kafka: KafkaSettings, topics: list[str]) -> None:
