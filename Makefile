@@ -35,6 +35,9 @@ define install
   $(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .; }
 endef
 
+# in two processes, a file of tests in one of them: those of Kafka wait most of their time
+PYTEST = pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+
 # $(1): newest or oldest, $(2): how uv resolves
 define test_with
 @$(UV) venv --quiet --clear --seed --python $(PY) build/$(1)
@@ -42,7 +45,7 @@ define test_with
 @$(VENV)/bin/uv pip freeze --quiet --python $(PY) > build/locked.txt
 @$(VENV)/bin/uv pip freeze --quiet --python build/$(1) > build/$(1).txt
 @echo "versions that differ: < $(LOCK), > $(1)"; diff build/locked.txt build/$(1).txt | grep '^[<>]' || true
-NUMBA_CACHE_DIR=$(CURDIR)/build/$(1)/numba-cache build/$(1)/bin/python -m pytest $(PYTEST_ARGS)
+NUMBA_CACHE_DIR=$(CURDIR)/build/numba-cache-$(1) build/$(1)/bin/python -m $(PYTEST)
 endef
 
 .DEFAULT_GOAL := help
@@ -59,9 +62,8 @@ demo: $(RUN) ## simulated traffic with known causes, and the incidents that leeb
 kafka: $(RUN) ## a Kafka broker on 127.0.0.1:9092 in the foreground, for first steps (needs Java 17 and Maven)
 	@$(PY) -m tests.kafka.broker
 
-# in two processes, a file of tests in one of them: those of Kafka wait most of their time
 test: lint browser broker ## everything that CI runs: lint, types, tests (PYTEST_ARGS=... is passed on)
-	$(PY) -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m $(PYTEST)
 
 test-newest: $(DEV) browser broker ## the tests with the newest releases that pyproject.toml allows
 	$(call test_with,newest,highest)

@@ -1,6 +1,6 @@
 """The metrics that leeboard exports, with their labels, read from the classes that make them."""
 
-from leeboard.pipelines.notify.delivery.metrics import Metrics
+from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
 from leeboard.pipelines.runtime.metrics import StageMetrics
 from leeboard.pipelines.topics import STAGE_NAMES, TopicSettings
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -35,7 +35,7 @@ def exported() -> dict[str, set[str]]:
         registry = CollectorRegistry()
         StageMetrics(stage, TopicSettings(), registry)
         found |= registered(registry)
-    return found | registered(Metrics(["sink"]).registry)
+    return found | registered(NotifyMetrics(["sink"]).registry)
 
 
 def process_metrics() -> set[str]:

@@ -129,9 +129,9 @@ CASES = (
         covariates=2,
     ),
     Case(FeaturesDetector, VECTORS, {"level": 1e4, "features": DIMENSIONS}),
-    Case(RiverDetector, NUMBERS, {"text": "ADWIN(delta=0.0001)"}),
-    Case(RiverDetector, SIGNED, {"text": "KSWIN(alpha=1e-8)"}),
-    Case(RiverDetector, SIGNED, {"text": "PageHinkley(threshold=150)"}),
+    Case(RiverDetector, NUMBERS, {"spec": "ADWIN(delta=0.0001)"}),
+    Case(RiverDetector, SIGNED, {"spec": "KSWIN(alpha=1e-8)"}),
+    Case(RiverDetector, SIGNED, {"spec": "PageHinkley(threshold=150)"}),
 )
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 

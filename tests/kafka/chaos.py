@@ -230,11 +230,10 @@ def differences(one: Engine, other: Engine, key: str) -> str:
     for name in sorted(parts[0].keys() | parts[1].keys()):
         if parts[0].get(name) == parts[1].get(name):
             continue
-        kind = {"scope": codec.ScopePart, "detectors": codec.DetectorsPart}.get(name)
-        if kind is None:
+        if name != "scope":
             found.append(name)
             continue
-        a, b = (msgspec.msgpack.decode(zlib.decompress(part[name]), type=kind) for part in parts)
+        a, b = (msgspec.msgpack.decode(zlib.decompress(part[name]), type=codec.ScopePart).scope for part in parts)
         fields = [field for field in a.__struct_fields__ if getattr(a, field) != getattr(b, field)]
         found += [f"{field}: {str(getattr(a, field))[:300]} | {str(getattr(b, field))[:300]}" for field in fields]
     return "; ".join(found)

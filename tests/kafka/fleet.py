@@ -18,7 +18,7 @@ from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.operate.topics import apply_topics
 from leeboard.schemas import ModelCall, encode, route_of, scope_key
 
-from .broker import Broker, die_with_parent
+from .broker import POLL_MS, Broker, die_with_parent
 
 PARTITIONS = 6
 #: short enough that every kind of write happens in a test
@@ -26,6 +26,8 @@ INTERVALS = {"session_timeout_s": 6, "publish_interval_s": 1.0, "state_interval_
 #: a worker that ended is started again after so long
 RESTART_S = 0.3
 SETTLE_S = 120.0
+#: the command line of this build, as arguments of Python
+THIS_BUILD = ("-m", "leeboard.pipelines.cli")
 
 
 def config_file(folder: Path, broker: Broker, name: str, **kafka: Any) -> Path:
@@ -53,10 +55,11 @@ class WorkerProcess:
     wanted: bool = True
     start_at_s: float = 0.0
     exits: list[int] = field(default_factory=list)
+    build: tuple[str, ...] = THIS_BUILD
 
     def start(self) -> None:
         """Start the process."""
-        command = [sys.executable, "-m", "leeboard.pipelines.cli", "worker"]
+        command = [sys.executable, *self.build, "worker"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--stages", self.stage, "--config", str(self.config), *self.options],
@@ -131,10 +134,10 @@ class Fleet:
             admin.wait_for_topics([*config.kafka.topics.raw, config.kafka.topics.calls, config.kafka.topics.state])
         return cls(broker, folder, name, path, config)
 
-    def add(self, stage: str, *options: str) -> WorkerProcess:
+    def add(self, stage: str, *options: str, build: tuple[str, ...] = THIS_BUILD) -> WorkerProcess:
         """One more worker."""
         log = self.folder / f"{self.name}-{stage}-{len(self.workers)}.log"
-        worker = WorkerProcess(stage, self.config_path, log, options)
+        worker = WorkerProcess(stage, self.config_path, log, options, build=build)
         self.workers.append(worker)
         worker.start()
         return worker
@@ -185,7 +188,7 @@ class Fleet:
                 consumer.seek_to_beginning(tp)
                 end = consumer.end_offsets([tp])[tp]
                 while consumer.position(tp) < end:
-                    found += consumer.poll(1000).get(tp, [])
+                    found += consumer.poll(POLL_MS).get(tp, [])
         finally:
             consumer.close()
         return found

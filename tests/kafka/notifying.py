@@ -17,8 +17,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from leeboard.pipelines.config import load
 from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
-from leeboard.pipelines.notify.delivery.metrics import Metrics, StatusServer
-from leeboard.pipelines.notify.feed.feed import Feed
+from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics, StatusServer
+from leeboard.pipelines.notify.kafka.service import open_feed
 from leeboard.pipelines.notify.settings import secrets_of
 from leeboard.pipelines.notify.sinks import make_sink
 from leeboard.schemas import Page, Reject, decode_result, encode
@@ -89,8 +89,8 @@ class Fleet:
         config = load(self.config(), self.environment)
         secrets = secrets_of(config.notify.sinks)
         sinks = {name: make_sink(settings, secrets[name]) for name, settings in config.notify.sinks.items()}
-        metrics = Metrics(sinks)
-        feed, stop = Feed(config, sinks, metrics), threading.Event()
+        metrics = NotifyMetrics(sinks)
+        feed, stop = open_feed(config, sinks, metrics), threading.Event()
         status = StatusServer("127.0.0.1", 0, metrics.registry, feed.live, feed.ready)
         thread = threading.Thread(target=feed.run, args=(stop,))
         thread.start()

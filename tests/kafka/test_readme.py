@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from tests.architecture.test_readme import Block, blocks
 
-from .broker import Broker, die_with_parent, free_ports
+from .broker import POLL_MS, Broker, die_with_parent, free_ports
 
 ROOT = Path(__file__).parents[2]
 OURS = "tests/kafka/test_readme.py::test_the_kafka_section_of_the_readme_does_what_it_says"
@@ -39,7 +39,7 @@ def committed(broker: Broker, topic: str) -> list[bytes]:
     consumer.seek_to_beginning(tp)
     end, values = consumer.end_offsets([tp])[tp], []
     while consumer.position(tp) < end:
-        values += [record.value for record in consumer.poll(1000).get(tp, [])]
+        values += [record.value for record in consumer.poll(POLL_MS).get(tp, [])]
     consumer.close()
     return values
 

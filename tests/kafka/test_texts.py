@@ -161,7 +161,7 @@ def test_a_stalling_embedder_costs_vectors_and_nothing_else(new_fleet: Callable[
     producer.flush()
     producer.close()
     fleet.settle(("normalise",))
-    assert time.monotonic() - started < 30.0, "one wait, not one for every call"
+    assert time.monotonic() - started < 100.0, "one wait of 2 s, not one for each of 100 calls"
     found = observations(fleet)
     vectors = FLAGS.index("coverage.vectors")
     assert [call.id for call in found if call.flags >> 2 * vectors & 3 == 2] == [call.id for call in calls[:100]]

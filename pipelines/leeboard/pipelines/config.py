@@ -10,8 +10,7 @@ from msgspec import Meta, Struct, field
 
 from .kafka.settings import KafkaSettings
 from .measure.settings import EmbedderSettings, MeasureSettings, TextSettings
-from .notify.settings import SECRETS as SINK_SECRETS
-from .notify.settings import NotifySettings, wrong_field
+from .notify.settings import SINK_SECRETS, NotifySettings, wrong_field
 from .signals import BY_NAME
 from .watch.settings import (
     BudgetSettings,

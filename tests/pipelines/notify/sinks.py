@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from leeboard.pipelines.notify.sinks import Sink, SinkSettings
+from leeboard.pipelines.notify.sinks import MessageSink, SinkSettings
 from leeboard.pipelines.notify.sinks.alertmanager import Alertmanager, AlertmanagerSettings
 from leeboard.pipelines.notify.sinks.pagerduty import PagerDuty, PagerDutySettings
 from leeboard.pipelines.notify.sinks.slack import Slack, SlackSettings
@@ -10,7 +10,7 @@ from leeboard.pipelines.notify.sinks.webhook import Webhook, WebhookSettings
 
 ROUTING_KEY = "R" + "0" * 31
 SIGNING_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-_made: list[Sink] = []
+_made: list[MessageSink] = []
 TYPES = ("pagerduty", "slack", "alertmanager", "webhook")
 
 
@@ -25,7 +25,7 @@ def settings_of(kind: str, url: str = "http://127.0.0.1:1", **changes: Any) -> S
     return settings
 
 
-def sink(kind: str, url: str = "http://127.0.0.1:1", timeout_s: float = 5.0, **changes: Any) -> Sink:
+def sink(kind: str, url: str = "http://127.0.0.1:1", timeout_s: float = 5.0, **changes: Any) -> MessageSink:
     settings: Any = settings_of(kind, url, **changes)
     made: dict[str, Any] = {
         "pagerduty": lambda: PagerDuty(settings, ROUTING_KEY, timeout_s),
@@ -33,7 +33,7 @@ def sink(kind: str, url: str = "http://127.0.0.1:1", timeout_s: float = 5.0, **c
         "alertmanager": lambda: Alertmanager(settings, "", timeout_s),
         "webhook": lambda: Webhook(settings, SIGNING_KEY, timeout_s),
     }
-    built: Sink = made[kind]()
+    built: MessageSink = made[kind]()
     _made.append(built)
     return built
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from leeboard.pipelines.notify.feed.health import own_message
-from leeboard.pipelines.notify.sinks.alertmanager import BATCH, HOLD_S, MAX_OPEN, Alertmanager
+from leeboard.pipelines.notify.messages.own import own_message
+from leeboard.pipelines.notify.sinks.alertmanager import ALERTS_PER_REQUEST, HOLD_S, MAX_OPEN_ALERTS, Alertmanager
 from leeboard.schemas import Verdict
 
 from .receivers import Answer, Receiver, in_turn, receiver
@@ -135,11 +135,11 @@ def test_the_tenant_is_a_label_where_it_is_part_of_the_scope_and_names_are_few()
 def test_many_open_alerts_are_told_in_batches_and_are_bounded() -> None:
     with receiver() as server:
         made = alertmanager(server, Clock())
-        for number in range(MAX_OPEN + 5):
+        for number in range(MAX_OPEN_ALERTS + 5):
             made.recall(page(str(number)))
-        assert len(made._open) == MAX_OPEN
+        assert len(made._open) == MAX_OPEN_ALERTS
         made.forget()
-        for number in range(2 * BATCH + 1):
+        for number in range(2 * ALERTS_PER_REQUEST + 1):
             made.recall(page(str(number)))
         made.refresh()
-    assert [len(body) for body in server.bodies()] == [BATCH, BATCH, 1]
+    assert [len(body) for body in server.bodies()] == [ALERTS_PER_REQUEST, ALERTS_PER_REQUEST, 1]

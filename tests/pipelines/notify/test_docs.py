@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from leeboard.pipelines.config import load
-from leeboard.pipelines.notify.delivery.metrics import Metrics
+from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics
 from leeboard.pipelines.notify.settings import secrets_of
 from leeboard.pipelines.notify.sinks import SinkSettings
 from prometheus_client import generate_latest
@@ -42,5 +42,5 @@ def test_the_example_is_a_configuration_with_every_sink_and_its_secrets_come_fro
 
 def test_every_metric_is_explained_and_every_explained_metric_exists() -> None:
     told = set(re.findall(r"`(leeboard_notify_\w+)", DOCS.read_text(encoding="utf-8")))
-    exported = re.findall(r"^# TYPE (\S+) ", generate_latest(Metrics(["x"]).registry).decode(), re.MULTILINE)
+    exported = re.findall(r"^# TYPE (\S+) ", generate_latest(NotifyMetrics(["x"]).registry).decode(), re.MULTILINE)
     assert {name for name in exported if not name.endswith("_created")} == told

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from leeboard.pipelines.notify.messages import words
 from leeboard.pipelines.notify.messages.message import Message, message_of
 from leeboard.pipelines.notify.messages.withhold import withhold
-from leeboard.pipelines.notify.sinks import Sink
+from leeboard.pipelines.notify.sinks import MessageSink
 from leeboard.pipelines.notify.sinks.pagerduty import MAX_BODY_BYTES, MAX_KEY, MAX_SUMMARY
 from leeboard.pipelines.notify.sinks.slack import MAX_BLOCK, escape
 from leeboard.schemas import Alert, LabelShift, Page, RolledUp, decode_result, encode
@@ -149,13 +149,13 @@ def anything() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def every_sink(anything: Receiver) -> dict[str, Sink]:
+def every_sink(anything: Receiver) -> dict[str, MessageSink]:
     return {kind: sink(kind, anything.url) for kind in TYPES}
 
 
 @settings(max_examples=60)
 @given(record=struct(Page) | struct(Alert))
-def test_any_record_can_be_told_by_every_sink(every_sink: dict[str, Sink], record: Page | Alert) -> None:
+def test_any_record_can_be_told_by_every_sink(every_sink: dict[str, MessageSink], record: Page | Alert) -> None:
     message = message_of(record)
     for kind, made in every_sink.items():
         for told in (message, withhold(message, ["tenant", "model_served"])):

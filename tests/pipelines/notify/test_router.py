@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from leeboard.pipelines.notify.feed.health import own_message
-from leeboard.pipelines.notify.messages import router as module
+from leeboard.pipelines.notify.delivery import router as module
+from leeboard.pipelines.notify.delivery.router import Router
 from leeboard.pipelines.notify.messages.message import message_of
-from leeboard.pipelines.notify.messages.router import Router
+from leeboard.pipelines.notify.messages.own import own_message
 from leeboard.pipelines.notify.settings import NotifySettings, RouteSettings
 from leeboard.schemas import RolledUp, Verdict
 from msgspec.structs import replace
@@ -185,6 +185,6 @@ def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten(monkeypatch: 
     folded = router(route("hook", severity=["critical"]), sinks={"hook": SINKS["hook"]})
     for number in range(110):
         folded.route(page(str(number), severity="critical"))
-    assert len(folded._told) == 100
+    assert len(folded._reported) == 100
     assert folded.route(page("9", "resolve", severity="warning")) == []
     assert folded.route(page("10", "resolve", severity="warning")) == ["hook"]

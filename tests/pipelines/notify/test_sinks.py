@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leeboard.pipelines.notify.feed.health import own_message
 from leeboard.pipelines.notify.messages.message import Message, message_of
+from leeboard.pipelines.notify.messages.own import own_message
 from leeboard.pipelines.notify.sinks.alertmanager import Alertmanager
-from leeboard.pipelines.notify.sinks.base import MAX_PAUSE_S, TOO_OFTEN_S, judge
+from leeboard.pipelines.notify.sinks.base import MAX_PAUSE_S, RATE_LIMIT_PAUSE_S, outcome_of_status
 from leeboard.schemas import decode_result, encode
 from standardwebhooks import Webhook as Verifier
 
@@ -68,7 +68,7 @@ def test_an_answer_is_final_or_is_not(kind: str, status: int, result: str) -> No
     with receiver(always(Answer(status, b"no"))) as server:
         outcome = sink(kind, server.url).deliver(page())
     assert (outcome.result, outcome.reason, outcome.answered) == (result, f"HTTP {status}", True)
-    assert outcome.after_s == (TOO_OFTEN_S if status == 429 else 0.0)
+    assert outcome.after_s == (RATE_LIMIT_PAUSE_S if status == 429 else 0.0)
     assert len(server.requests) == 1, "retries are the dispatcher's"
 
 
@@ -76,9 +76,9 @@ def test_an_answer_is_final_or_is_not(kind: str, status: int, result: str) -> No
 def test_a_receiver_may_ask_for_a_pause(kind: str) -> None:
     with receiver(always(Answer(503, b"", {"Retry-After": "7"}))) as server:
         assert sink(kind, server.url).deliver(page()).after_s == 7.0
-    assert judge(503, "999999").after_s == MAX_PAUSE_S
-    assert judge(503, "Wed, 21 Oct 2026 07:28:00 GMT").after_s == 0.0
-    assert judge(429, "-1").after_s == TOO_OFTEN_S
+    assert outcome_of_status(503, "999999").after_s == MAX_PAUSE_S
+    assert outcome_of_status(503, "Wed, 21 Oct 2026 07:28:00 GMT").after_s == 0.0
+    assert outcome_of_status(429, "-1").after_s == RATE_LIMIT_PAUSE_S
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -12,10 +12,11 @@ from leeboard.pipelines.signals import NUMERIC
 from leeboard.pipelines.watch.engine import Engine, Record
 from leeboard.pipelines.watch.incidents.alerts import MAX_EXAMPLES, MAX_SIGNALS
 from leeboard.pipelines.watch.settings import EngineSettings, WatchSettings
+from leeboard.pipelines.watch.state.history import RECENT_IDS
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.labels import MAX_COMBINATIONS, MAX_COUNTED, WILD_VALUES
 from leeboard.pipelines.watch.state.layout import CATEGORIES
-from leeboard.pipelines.watch.state.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS
+from leeboard.pipelines.watch.state.scope import MAX_CLOSED, MAX_DEPLOYS
 from leeboard.schemas import NUMBERS, Accept, Deploy, Observation
 from msgspec.structs import replace
 
@@ -159,7 +160,8 @@ def test_what_a_scope_remembers_is_bounded() -> None:
     outcome = run(records)
     (scope,) = outcome.engine.scopes.values()
     assert len(outcome.incidents()) > MAX_CLOSED
-    assert (len(scope.closed), len(scope.deploys), len(scope.recent)) == (MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS)
+    recent = outcome.engine.bank.history.recent(scope.slot)
+    assert (len(scope.closed), len(scope.deploys), len(recent)) == (MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS)
     assert max(len(a.examples) for a in outcome.alerts) <= MAX_EXAMPLES
     assert max(len(a.signals) for a in outcome.alerts) <= MAX_SIGNALS
 
@@ -247,6 +249,14 @@ def test_a_flag_that_means_nothing_is_not_measured() -> None:
     calls = [replace(call, flags=0b111111) for call in Traffic().take(50)]
     names = {s.name for s in run(calls, ALERTS_ONLY).engine.summarise()[0].signals}
     assert not names & {"error", "truncated", "empty"}
+
+
+def test_all_sixteen_flags_that_the_schema_allows_are_kept_with_a_call() -> None:
+    flags = [0b10 << 2 * k for k in range(16)] + [2**32 - 1]
+    calls = [replace(call, flags=value) for call, value in zip(Traffic().take(17), flags, strict=True)]
+    engine = run(calls).engine
+    (scope,) = engine.scopes.values()
+    assert engine.bank.history.read_all(scope.slot)["flags"].tolist() == flags
 
 
 def test_the_first_call_may_come_from_any_time() -> None:

@@ -282,6 +282,51 @@ def test_calls_sent_again_change_nothing() -> None:
     assert again.engine.summarise()[0].counts == {"duplicate_id": len(twice) - len(calls)}
 
 
+@pytest.mark.parametrize("batch", [1, 7, 5000])
+def test_calls_sent_again_do_not_feed_the_detectors_of_river(batch: int) -> None:
+    """In whatever batch the second one comes: it has to be known before the kernel finds it."""
+    traffic = Traffic()
+    calls: list[Record] = [*traffic.take(300), *traffic.take(100, latency=4.0, errors=0.5)]
+    settings = EngineSettings(
+        signals={
+            "latency_ms": SignalSettings(detector="river:ADWIN(delta=0.01)"),
+            "error": SignalSettings(detector="river:PageHinkley(threshold=5)"),
+        },
+        watch=ALERTS_ONLY.watch,
+    )
+    twice: list[Record] = []
+    for at in range(0, len(calls), 20):
+        twice += [*calls[at : at + 20], *calls[max(at - 15, 0) : at + 20 : 2], calls[at], calls[at]]
+    once, again = run(calls, settings), run(twice, settings, batch=batch)
+    assert {s.detector.partition(":")[0] for alert in once.alerts for s in alert.signals} >= {"river"}
+    assert [encode(a) for a in again.alerts] == [encode(a) for a in once.alerts]
+    dumps = [e.bank.river.dump(e.scopes[traffic.scope].slot) for e in (once.engine, again.engine)]
+    assert dumps[0] == dumps[1] and dumps[0].keys() == {"latency_ms", "error"}
+
+
+def test_repeats_are_found_ahead_of_the_kernel_as_the_kernel_finds_them() -> None:
+    """Also where ids have left the ring, and come again so long after that they are new."""
+    rng = np.random.default_rng(1)
+    traffic = Traffic()
+    [call] = traffic.take(1)
+    engine = Engine(ALERTS_ONLY)
+    position = 0
+    found = 0
+    while position < 14_000:
+        ids = (position + rng.integers(0, 4700, int(rng.integers(1, 900)))).tolist()
+        calls = [replace(call, id=str(k), id_hash=k + 1) for k in ids]
+        scope = engine.scopes.get(traffic.scope)
+        ahead = engine.bank.history.repeats(scope.slot, [c.id_hash for c in calls]) if scope is not None else None
+        before = engine.summarise()[0].counts.get("duplicate_id", 0) if scope is not None else 0
+        engine.step(calls, range(position, position + len(calls)))
+        position += len(calls)
+        if ahead is not None:
+            repeated = engine.summarise()[0].counts.get("duplicate_id", 0) - before
+            assert repeated == sum(ahead)
+            found += repeated
+    assert 1000 < found < 13_000
+
+
 def test_a_call_sent_again_with_other_content_changes_nothing() -> None:
     """Its first measurement of a signal and its new categories are those of a call that was already counted."""
     traffic = Traffic()

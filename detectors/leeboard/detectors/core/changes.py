@@ -11,7 +11,7 @@ are the kernels, which a subclass calls.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,9 @@ class Changes(ABC, Generic[C]):
 
     `name`: as evidence names the detector. `context`: what the kernels of a kind must know of a stream beside its row.
     """
+
+    #: raised whenever rows that were written before would mean something else to the kernels of the kind
+    version: ClassVar[int]
 
     def __init__(self, name: str, rows: Rows, frozen: Rows) -> None:
         self.name = name

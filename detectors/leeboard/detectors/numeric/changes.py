@@ -1,5 +1,7 @@
 """Changes of numeric streams."""
 
+from typing import ClassVar
+
 import numpy as np
 from leeboard.detectors.core import ranks
 from leeboard.detectors.core.arenas import Rows
@@ -20,6 +22,8 @@ class NumericChanges(Changes[bool]):
 
     `unit`: scale of the values of new rows, 0 to learn it. `rows`: how many there are at first, 0 for the default.
     """
+
+    version: ClassVar[int] = 1
 
     def __init__(self, unit: float = 0.0, rows: int = 0) -> None:
         def begin(row: Record) -> None:

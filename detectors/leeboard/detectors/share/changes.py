@@ -1,5 +1,7 @@
 """Changes of shares."""
 
+from typing import ClassVar
+
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.changes import Changes
 from leeboard.detectors.core.changetime import ChangeTime
@@ -14,6 +16,8 @@ from .kernels import FROZEN_SHARE_STATE, SHARE_STATE
 
 class ShareChanges(Changes[None]):
     """Rows of SHARE. `rows`: how many there are at first, 0 for the default."""
+
+    version: ClassVar[int] = 1
 
     def __init__(self, rows: int = 0) -> None:
         super().__init__("share", Rows(SHARE_STATE, begin=_begin, rows=rows), Rows(FROZEN_SHARE_STATE, rows=rows // 2))

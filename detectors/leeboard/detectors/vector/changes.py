@@ -1,7 +1,7 @@
 """Changes of streams of vectors: of a learned direction, and of the mean of readable features."""
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from leeboard.detectors.core import ranks
@@ -46,6 +46,8 @@ class DirectionChanges(Changes[Vectors]):
 
     `rows`: how many there are at first, 0 for the default.
     """
+
+    version: ClassVar[int] = 1
 
     def __init__(self, name: str, dimensions: int, conditioning_dimensions: int, rows: int = 0) -> None:
         def begin(row: Record) -> None:
@@ -93,6 +95,8 @@ class DirectionChanges(Changes[Vectors]):
 
 class FeatureChanges(Changes[None]):
     """Rows of `features_dtype(features)`. `rows`: how many there are at first, 0 for the default."""
+
+    version: ClassVar[int] = 1
 
     def __init__(self, features: int, rows: int = 0) -> None:
         def begin(row: Record) -> None:

@@ -1,1 +1,1 @@
-"""Feeding pagers and chats: what is told to whom, and delivery at least once."""
+"""Pages and notices to pagers and chats: messages, sinks, delivery, the feed as a fold, and the feed on Kafka."""

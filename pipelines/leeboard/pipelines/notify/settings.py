@@ -18,7 +18,7 @@ SinkName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_len
 #: sinks and routes: positions of 32 sinks are 1.6 KB in the metadata of a committed offset, which hold 4 KB
 MAX_SINKS, MAX_ROUTES = 32, 256
 #: secrets of a sink, whatever its type: never in the TOML, each with a twin `..._file`
-SECRETS = ("routing_key", "webhook_url", "secret")
+SINK_SECRETS = ("routing_key", "webhook_url", "secret")
 #: forms of secrets: of an integration key of PagerDuty, of a URL
 _FORMS = {"routing_key": r"[A-Za-z0-9]{32}", "webhook_url": r"https?://\S+"}
 
@@ -53,7 +53,7 @@ class NotifySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     routes: Annotated[list[RouteSettings], Meta(max_length=MAX_ROUTES)] = field(default_factory=list)
     #: a message that no sink takes is tried for so long, then it is a dead letter
     retry_hours: Positive = 6.0
-    #: minutes without any summary, or without a broker, until the pagers are told
+    #: minutes without any summary, or without a broker, until that is reported
     stalled_minutes: Positive = 15.0
     #: where metrics, /livez and /readyz are served
     http_host: str = "127.0.0.1"

@@ -40,6 +40,10 @@ class StageMetrics:
         self.state_bytes = self._counter("state_bytes", "Bytes of state written.")
         self.scopes = self._gauge("scopes", "Scopes in memory.")
         self.evicted = self._counter("evicted_scopes", "Scopes evicted because there were too many.")
+        self.signals_dropped = self._counter(
+            "state_signals_dropped", "Signals of restored scopes whose baselines this build could not use."
+        )
+        self.signals_new = self._counter("state_signals_new", "Signals that restored scopes knew nothing of.")
         self.assigned = self._gauge("assigned_partitions", "Partitions that the group assigned to this process.")
         self.rebalances = self._counter("rebalances", "Generations of the consumer group.")
         self.restores = self._counter("restores", "Partitions restored from their state.")
@@ -97,10 +101,10 @@ class StageMetrics:
         if newest_ms:
             self.event_lag.set(max(time.time() - newest_ms / 1000.0, 0.0))
 
-    def note_counts(self, repeated: int, evicted: int) -> None:
-        """What a fold has counted since the last call."""
-        self.repeated.inc(repeated)
-        self.evicted.inc(evicted)
+    def note_counts(self, counts: Mapping[str, int]) -> None:
+        """What a fold has counted since the last call, by the name of its counter."""
+        for name, count in counts.items():
+            getattr(self, name).inc(count)
 
     def note_texts(self, counts: Mapping[str, int]) -> None:
         """What of the texts could not be measured since the process started: see `measure.COUNTED`."""

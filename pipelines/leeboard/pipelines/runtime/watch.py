@@ -5,7 +5,8 @@ a restore begins to read; the stored state of every scope contains at least all 
 restored fold applies again what the state of a scope does not contain yet (`Scope.applied`), and publishes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 
 import msgspec
@@ -28,6 +29,8 @@ from .envelope import (
 )
 from .fold import BEYOND_ALL_OFFSETS, EngineFailed, IncomingRecord, OutgoingRecord, UnreadableState
 from .incoming import Watermarks, decode_measured
+
+log = logging.getLogger(__name__)
 
 #: positions whose watermarks are saved, one a publish; beyond the limit every second one is dropped. `base` is one of
 #: them: with fewer a restore reads more records again, nothing else
@@ -58,7 +61,7 @@ class WatchFold:
         #: event time of the newest call, epoch ms
         self.newest_time = 0
         self._repeated = 0
-        self._evicted = 0
+        self._counted: dict[str, int] = {}
         self._topics = topics
         self._partition = partition
         self._keep_payload = keep_payload
@@ -101,10 +104,26 @@ class WatchFold:
                 scopes.setdefault(scope, {})[part] = value
         for scope, parts in sorted(scopes.items()):
             try:
-                self.engine.restore(parts)
+                restored = self.engine.restore(parts)
             except StateError as error:
                 raise UnreadableState(f"{self._topics.state}: {scope}: {error}") from None
-            self._note_written(scope, set(parts))
+            self._note_written(scope, set(parts), whole=restored.same)
+            if not restored.same:  # to be written anew as a whole, with the next slices
+                self._dirty[scope] = start.next
+        self._log_signals(len(scopes))
+
+    def _log_signals(self, scopes: int) -> None:
+        """Say which state of other builds could not be used."""
+        dropped, new = self.engine.signals_dropped, self.engine.signals_new
+        if dropped or new:
+            log.warning(
+                "partition %d: of %d restored scopes %d baselines are dropped (their signals are gone, switched off or "
+                "kept differently), and %d signals are new; all others are kept",
+                self._partition,
+                scopes,
+                dropped,
+                new,
+            )
 
     def begin(self, first: int, done: int) -> None:
         """Begin at `first`."""
@@ -177,7 +196,7 @@ class WatchFold:
             if first >= before or size >= limit_bytes:
                 break
             parts = self._parts(key)
-            size += sum(map(len, parts.values()))
+            size += sum(len(data) for data in parts.values() if data is not None)
             records += [self._part(key, name, data) for name, data in parts.items()]
             del self._dirty[key]
         point = self._restore_point()
@@ -201,11 +220,17 @@ class WatchFold:
         """Where a restore would begin to read; 0 before any state was written."""
         return max(self._base, 0)
 
-    def take_counts(self) -> tuple[int, int]:
-        """Records left out as repeated, and scopes evicted, since the last call."""
-        repeated, self._repeated = self._repeated, 0
-        evicted, self._evicted = self.engine.dropped - self._evicted, self.engine.dropped
-        return repeated, evicted
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since the last call, by the name of its counter in the metrics."""
+        counts = {
+            "repeated": self._repeated,
+            "evicted": self.engine.dropped,
+            "signals_dropped": self.engine.signals_dropped,
+            "signals_new": self.engine.signals_new,
+        }
+        since = {name: count - self._counted.get(name, 0) for name, count in counts.items()}
+        self._counted = counts
+        return since
 
     def _decode(self, record: IncomingRecord) -> Record | None:
         """The record for the engine; None if it is a repeat or a dead letter."""
@@ -265,18 +290,20 @@ class WatchFold:
         if position >= self.done:
             self._pending.append((position, record))
 
-    def _parts(self, key: str) -> dict[str, bytes]:
-        """What changed of a scope since it was written."""
+    def _parts(self, key: str) -> Mapping[str, bytes | None]:
+        """What changed of a scope since it was written; None for parts that one written as a whole no longer has."""
         scope = self.engine.scopes[key]
-        known = self._written.get(key)
-        same = known is not None and known.first_call == scope.first_call
-        parts = self.engine.snapshot(key, known.calls if known is not None and same else 0)
-        self._note_written(key, set(parts) | (known.parts if known is not None else set()))
-        return parts
+        known = self._written.get(key, WrittenScope(scope.first_call, 0, set()))
+        after = known.calls if known.first_call == scope.first_call else 0
+        parts = self.engine.snapshot(key, after)
+        gone = known.parts - parts.keys() if after == 0 else set()
+        self._note_written(key, (known.parts | parts.keys()) - gone)
+        return {**parts, **dict.fromkeys(sorted(gone))}
 
-    def _note_written(self, key: str, parts: set[str]) -> None:
+    def _note_written(self, key: str, parts: set[str], *, whole: bool = True) -> None:
+        """The state topic holds these parts of a scope; `whole`: what changes from now on may stand beside them."""
         scope = self.engine.scopes[key]
-        calls = int(self.engine.bank.scopes.array[scope.slot]["calls"])
+        calls = int(self.engine.bank.scopes.array[scope.slot]["calls"]) if whole else 0
         self._written[key] = WrittenScope(scope.first_call, calls, parts)
 
     def _tombstones(self) -> list[OutgoingRecord]:

@@ -86,7 +86,7 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredQuestions:
     """The questions of a scope that are asked again: their kind (uniform), size (normal) and text."""
 
     kind: FloatArray
@@ -94,12 +94,12 @@ class Stored:
     text: IntArray
 
 
-def stored_questions(rng: np.random.Generator) -> Stored:
+def stored_questions(rng: np.random.Generator) -> StoredQuestions:
     """Draw REPEATS questions."""
-    return Stored(rng.random(REPEATS), rng.standard_normal(REPEATS), rng.integers(0, 2**62, REPEATS))
+    return StoredQuestions(rng.random(REPEATS), rng.standard_normal(REPEATS), rng.integers(0, 2**62, REPEATS))
 
 
-def draw(app: App, rng: np.random.Generator, stored: Stored, n: int) -> Draws:
+def draw(app: App, rng: np.random.Generator, stored: StoredQuestions, n: int) -> Draws:
     """Draw everything random about n calls."""
     z = dict(zip(NORMALS, rng.standard_normal((len(NORMALS), n)), strict=True))
     u = dict(zip(UNIFORMS, rng.random((len(UNIFORMS), n)), strict=True))

@@ -30,20 +30,19 @@ from leeboard.schemas import (
     scope_parts,
 )
 
-from .batch.encoder import Encoded, Encoder, Entry
+from .batch.encoder import MAX_BATCH, Encoded, Encoder, Entry
 from .families.bank import Bank
 from .incidents.alerts import AlertWriter
 from .incidents.lifecycle import CallPoint, Incidents, Transition
 from .kernel import watch
 from .settings import EngineSettings
-from .snapshot import codec
-from .state.scope import MAX_CLOSED, MAX_DEPLOYS, RECENT_IDS, Announced, RecentId, Scope
+from .snapshot import codec, takeover
+from .state.history import RECENT_IDS
+from .state.scope import MAX_CLOSED, MAX_DEPLOYS, Announced, RecentId, Scope
 from .summary import ENGINE_ERROR, Summaries
 
 #: changes whenever the same records would give other alerts
 ENGINE_VERSION = "1"
-#: entries that are encoded at once: larger batches gain nothing
-MAX_BATCH = 4096
 #: scopes dropped at once when there are too many, as a share of the limit
 DROPPED_SHARE = 0.05
 #: calls older than this against their scope's time are not learned
@@ -77,15 +76,18 @@ class Engine:
     def __init__(self, settings: EngineSettings, numerics: str = "") -> None:
         self.settings = settings
         self.fingerprint = settings.fingerprint()
-        self.state_fingerprint = settings.state_fingerprint()
         self.page_nats = page_nats(settings.budget.calls_per_week, settings.budget.pages_per_week)
         #: scopes dropped from memory because there were too many
         self.dropped = 0
+        #: signals of restored scopes whose state this build does not know or keeps differently, and signals new to them
+        self.signals_dropped = 0
+        self.signals_new = 0
         signals = Signals(settings)
         self.bank = Bank(signals, settings.watch.ring_calls, self.page_nats, settings.budget.notices_per_week)
         self.incidents = Incidents(self.bank, settings, self.page_nats, self.fingerprint)
         self.summaries = Summaries(self.bank, self.incidents)
         self.scopes: dict[str, Scope] = {}
+        self._snapshots = codec.Writer(self.bank, settings)
         self._encoder = Encoder(self.bank, signals, self.incidents.forget_detector)
         self._writer = AlertWriter(self.bank, self.incidents, settings, self.fingerprint, ENGINE_VERSION, numerics)
         self._idle_ms = round(settings.watch.idle_days * MS_A_DAY)
@@ -141,7 +143,10 @@ class Engine:
             open_keys = {key for key in self.bank.keys(scope.slot) if self.bank.is_open(scope.slot, key)}
             ours = set()
             if scope.incident is not None:
-                assert scope.incident.shifts, "an open incident has at least one signal"
+                ends = scope.incident.next_check_call == 0
+                assert scope.incident.shifts or ends, (
+                    "an open incident has at least one signal, or ends with the next call"
+                )
                 ours = {shift.key for shift in scope.incident.shifts if shift.evidence is None}
             assert ours == open_keys, f"{name}: open changes are those of the incident"
             calls = int(self.bank.scopes.array[scope.slot]["calls"])
@@ -178,15 +183,28 @@ class Engine:
 
     def snapshot(self, key: str, after_call: int = 0) -> dict[str, bytes]:
         """The state of a scope as parts (see `codec`); only what changed after its call number `after_call`."""
-        return codec.snapshot(self.bank, self.scopes[key], self.state_fingerprint, after_call)
+        return self._snapshots.snapshot(self.scopes[key], after_call)
 
-    def restore(self, parts: dict[str, bytes]) -> str:
-        """Take a scope back from its parts; its key. Raises codec.StateError; a scope of that key is replaced."""
-        scope = codec.restore(self.bank, parts, self.state_fingerprint)
+    def restore(self, parts: dict[str, bytes]) -> takeover.Restored:
+        """Take a scope over from its parts. Raises codec.StateError; a scope of that key is replaced.
+
+        Signals that the parts hold and this build does not know (or keeps differently) are dropped, those that they do
+        not hold start to learn; both are counted.
+        """
+        restored = takeover.restore(self.bank, parts, self._snapshots.catalogue)
+        scope = restored.scope
         if scope.key in self.scopes:
             self.drop(scope.key)
         self.scopes[scope.key] = scope
-        return scope.key
+        if restored.lost_shifts:
+            self.incidents.detectors_lost(scope)
+            self._schedule_checks(scope)
+        for name, count in (("dropped", restored.dropped), ("new", restored.new)):
+            if count:
+                scope.count(f"state_signals_{name}", count)
+        self.signals_dropped += restored.dropped
+        self.signals_new += restored.new
+        return restored
 
     def drop(self, key: str) -> None:
         """Forget a scope."""
@@ -266,7 +284,7 @@ class Engine:
         point = self._point(scope, entry)
         reported = self.bank.reported(scope.slot)
         steps = self.incidents.decide(scope, reported, encoded.alarms.get(e, []), point)
-        recent = [*scope.recent, *self._newest(encoded, e)][-RECENT_IDS:] if steps else []
+        recent = [*self.bank.history.recent(scope.slot), *self._newest(encoded, e)][-RECENT_IDS:] if steps else []
         for step in steps:
             yield Output(entry.position, self._alert(scope, step, point, recent))
         enough = point.sequence >= scope.summary_calls + SUMMARY_CALLS or point.time >= self._latest(scope)
@@ -322,7 +340,7 @@ class Engine:
         """Keep the newest calls of every scope of a batch."""
         slots = encoded.batch.slots
         for e in np.flatnonzero(slots != np.append(slots[1:], -1)).tolist():
-            encoded.entries[e].scope.recent.extend(self._newest(encoded, e))
+            self.bank.history.add_recent(int(slots[e]), self._newest(encoded, e))
 
     def _control(self, control: Control, position: int) -> list[Output]:
         """What a person or a deployment says of one scope, or of all that `*` stands for."""
@@ -332,7 +350,8 @@ class Engine:
                 continue
             scope.applied = position
             record = self.bank.scopes.array[scope.slot]
-            last = scope.recent[-1].call_id if scope.recent else scope.first_call
+            recent = self.bank.history.recent(scope.slot)
+            last = recent[-1].call_id if recent else scope.first_call
             point = CallPoint(int(record["calls"]), last, int(record["time"]))
             outputs += [Output(position, alert) for alert in self._apply(scope, control, point)]
             self._schedule_checks(scope)
@@ -345,7 +364,8 @@ class Engine:
         elif isinstance(control, Mute):
             scope.muted_until = epoch_ms(control.until)
         elif isinstance(control, Accept):
-            return [self._alert(scope, step, point, scope.recent) for step in self.incidents.accept(scope)]
+            recent = self.bank.history.recent(scope.slot)
+            return [self._alert(scope, step, point, recent) for step in self.incidents.accept(scope)]
         elif isinstance(control, Confirm):
             for incident in (*scope.closed, *([scope.incident] if scope.incident else [])):
                 if incident.dedup_key == control.dedup_key and incident.confirmed != control.real:

@@ -160,11 +160,11 @@ def remember(state: State, batch: Batch, e: int) -> None:
 
 @kernel
 def is_repeated(state: State, slot: int, event: np.uint64) -> bool:
-    """Is the hash of a call id among the scope's last ids? If not, it is remembered."""
+    """Is the hash of a call id among the ids of the scope's last calls? If not, it is remembered."""
     scope = state.scopes[slot]
     chunks = state.id_chunks[slot]
     size = chunks.size * ID_CHUNK
-    known = min(scope["ids"], size)
+    known = min(scope["calls"], size)
     at = 0
     while at < known:
         kept = state.ids[chunks[at // ID_CHUNK]]
@@ -174,9 +174,8 @@ def is_repeated(state: State, slot: int, event: np.uint64) -> bool:
         if found:
             return True
         at += ID_CHUNK
-    place = scope["ids"] % size
-    state.ids[chunks[place // ID_CHUNK], place % ID_CHUNK] = event
-    scope["ids"] += 1
+    at = scope["calls"] % size
+    state.ids[chunks[at // ID_CHUNK], at % ID_CHUNK] = event
     return False
 
 

@@ -85,13 +85,4 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def fingerprint(self) -> str:
         """16 hex digits that change with any setting."""
-        return _fingerprint(self)
-
-    def state_fingerprint(self) -> str:
-        """16 hex digits that change only with what the state depends on: other floors and budgets keep baselines."""
-        detectors = {name: own.detector for name, own in self.signals.items() if own.detector is not None}
-        return _fingerprint((self.scope, self.watch.ring_calls, detectors))
-
-
-def _fingerprint(value: object) -> str:
-    return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=8).hexdigest()
+        return hashlib.blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=8).hexdigest()

@@ -19,7 +19,7 @@ from leeboard.pipelines.cli.common import (
 )
 from leeboard.pipelines.cli.kafka.broker import reading
 from leeboard.pipelines.cli.times import parse_time
-from leeboard.pipelines.notify.feed.tail import onward, past
+from leeboard.pipelines.notify.kafka.tail import onward, past
 from leeboard.pipelines.notify.messages.message import Message, read_message
 from leeboard.schemas import Refused, Severity, encode, scope_parts
 

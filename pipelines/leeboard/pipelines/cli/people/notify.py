@@ -21,14 +21,14 @@ from leeboard.pipelines.cli.common import (
 )
 from leeboard.pipelines.cli.kafka.broker import explained, reading
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.notify.delivery.metrics import Metrics, StatusServer
-from leeboard.pipelines.notify.delivery.rehearsal import Rehearsal, Rehearsed
-from leeboard.pipelines.notify.feed.feed import Feed
-from leeboard.pipelines.notify.feed.health import own_message
-from leeboard.pipelines.notify.feed.tail import onward
+from leeboard.pipelines.notify.delivery.metrics import NotifyMetrics, StatusServer
+from leeboard.pipelines.notify.delivery.rehearsal import Rehearsal, RehearsedMessage
+from leeboard.pipelines.notify.kafka.service import open_feed
+from leeboard.pipelines.notify.kafka.tail import onward
 from leeboard.pipelines.notify.messages.message import read_message
+from leeboard.pipelines.notify.messages.own import own_message
 from leeboard.pipelines.notify.settings import SecretError, secrets_of
-from leeboard.pipelines.notify.sinks import Outcome, Sink, make_sink
+from leeboard.pipelines.notify.sinks import MessageSink, Outcome, make_sink
 from leeboard.schemas import Refused
 from rich.text import Text
 
@@ -62,7 +62,7 @@ def notify(config_path: Path | None, rehearse: bool, test: bool, as_json: bool) 
         run_notify(config)
 
 
-def sinks_of(config: Config) -> dict[str, Sink]:
+def sinks_of(config: Config) -> dict[str, MessageSink]:
     """The sinks with their secrets; ends with the path of what is missing."""
     if not config.notify.sinks:
         fail("notify.sinks: there is none; docs/NOTIFY.md shows some. `leeboard notify --rehearse` prints without any")
@@ -84,11 +84,11 @@ def run_notify(config: Config) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("leeboard").setLevel(logging.INFO)
     sinks = sinks_of(config)
-    metrics = Metrics(sinks)
+    metrics = NotifyMetrics(sinks)
     with ExitStack() as stack:
         stack.enter_context(explained(config.kafka))
         stop = stack.enter_context(until_stopped())
-        feed = Feed(config, sinks, metrics)
+        feed = open_feed(config, sinks, metrics)
         host, port = config.notify.http_host, config.notify.http_port
         if port:
             try:
@@ -112,13 +112,13 @@ def run_rehearsal(config: Config, *, as_json: bool) -> None:
                     where = f"{record.topic}/{record.partition}/{record.offset}"
                     errors.print(f"{where} would be a dead letter: {refused}", markup=False, soft_wrap=True)
                     continue
-                show_rehearsed(rehearsal.take(message), config, as_json=as_json)
+                show_rehearsed(rehearsal.add(message), config, as_json=as_json)
                 sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough
         sys.stderr.close()
 
 
-def show_rehearsed(rehearsed: Rehearsed, config: Config, *, as_json: bool) -> None:
+def show_rehearsed(rehearsed: RehearsedMessage, config: Config, *, as_json: bool) -> None:
     """Print what each sink would be sent; without sinks, pages and notices as a person reads them."""
     sinks = config.notify.sinks
     if as_json:
@@ -153,7 +153,7 @@ def run_test(config: Config, *, as_json: bool) -> None:
     sys.exit(EXIT_NOT_MEASURED if failed else 0)
 
 
-def trial(sink: Sink, app_id: str) -> Outcome:
+def trial(sink: MessageSink, app_id: str) -> Outcome:
     """A test and its end at one sink; the first failure counts. The end is sent in any case."""
     now_ms = time.time_ns() // 1_000_000
     began = sink.deliver(own_message("test", "trigger", app_id, now_ms))

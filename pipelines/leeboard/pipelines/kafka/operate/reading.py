@@ -9,8 +9,9 @@ from leeboard.pipelines.kafka.clients import python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
 
 SCAN_RECORDS = 5000
-#: one poll: markers of transactions move the position without ending it early
-SCAN_POLL_MS = 500
+#: one poll. At the end of a topic that is written in transactions each partition costs one poll without records: their
+#: markers move the position, but do not end the poll
+SCAN_POLL_MS = 100
 #: a broker that delivers nothing for so long, although the log holds more, is gone
 SCAN_TIMEOUT_MS = 30_000
 

@@ -167,7 +167,7 @@ class WatchRunner(FoldRunner):
         self._metrics.state_age.set(max((max(fold.done - fold.base, 0) for fold in folds), default=0))
         self._metrics.note_age(max((fold.newest_time for fold in folds), default=0))
         for fold in folds:
-            self._metrics.note_counts(*fold.take_counts())
+            self._metrics.note_counts(fold.take_counts())
 
 
 class GateRunner(FoldRunner):

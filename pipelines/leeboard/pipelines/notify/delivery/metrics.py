@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeAlias
 
 from leeboard.pipelines.notify.sinks import Outcome
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,10 +15,10 @@ from .dispatcher import Dispatcher
 
 PREFIX = "leeboard_notify"
 #: an attempt: a good answer takes .1 to .5 s, the time-out is 10 s
-BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 
-class Metrics:
+class NotifyMetrics:
     """Numbers about deliveries. Labels are names of sinks and results; never anything from a record."""
 
     def __init__(self, sinks: Iterable[str]) -> None:
@@ -26,13 +27,22 @@ class Metrics:
             f"{PREFIX}_deliveries_total", "Attempts by result", ["sink", "result"], registry=registry
         )
         self._seconds = Histogram(
-            f"{PREFIX}_delivery_seconds", "Length of an attempt", ["sink"], registry=registry, buckets=BUCKETS
+            f"{PREFIX}_delivery_seconds",
+            "Length of an attempt",
+            ["sink"],
+            registry=registry,
+            buckets=BUCKETS_S,
         )
         self._depth = Gauge(f"{PREFIX}_queue_depth", "Messages that wait at a sink", ["sink"], registry=registry)
         self._oldest = Gauge(
-            f"{PREFIX}_oldest_undelivered_seconds", "Age of the oldest message that waits", ["sink"], registry=registry
+            f"{PREFIX}_oldest_undelivered_seconds",
+            "Age of the oldest message that waits",
+            ["sink"],
+            registry=registry,
         )
-        self.dead_letters = Counter(f"{PREFIX}_dead_letters_total", "Records set aside", ["reason"], registry=registry)
+        self.dead_letters = Counter(
+            f"{PREFIX}_dead_letters_total", "Dead letters written", ["reason"], registry=registry
+        )
         self.stalled = Gauge(f"{PREFIX}_stalled", "1 while no summaries arrive", registry=registry)
         self.unreachable = Gauge(f"{PREFIX}_unreachable", "1 while no broker answers", registry=registry)
         for name in sinks:
@@ -41,12 +51,12 @@ class Metrics:
             self._seconds.labels(name)
 
     def attempted(self, sink: str, outcome: Outcome, seconds: float) -> None:
-        """See `worker.Observer`."""
+        """See `worker.AttemptObserver`."""
         self._deliveries.labels(sink, outcome.result).inc()
         self._seconds.labels(sink).observe(seconds)
 
-    def watch(self, dispatcher: Dispatcher, sinks: Iterable[str]) -> None:
-        """Follow the queues."""
+    def follow(self, dispatcher: Dispatcher, sinks: Iterable[str]) -> None:
+        """Read depth and age from the queues whenever somebody asks."""
         for name in sinks:
             self._depth.labels(name).set_function(partial(_depth, dispatcher, name))
             self._oldest.labels(name).set_function(partial(_age_s, dispatcher, name))
@@ -57,18 +67,18 @@ def _depth(dispatcher: Dispatcher, name: str) -> float:
 
 
 def _age_s(dispatcher: Dispatcher, name: str) -> float:
-    since_s = dispatcher.oldest_s(name)
-    return 0.0 if since_s is None else max(time.time() - since_s, 0.0)
+    due_s = dispatcher.oldest_s(name)
+    return 0.0 if due_s is None else max(time.time() - due_s, 0.0)
 
 
 #: None: well; otherwise why not
-Check = Callable[[], str | None]
+Probe: TypeAlias = Callable[[], str | None]
 
 
 class StatusServer:
     """`/metrics`, `/livez` (200 while the process works) and `/readyz` (200 while it has work and a broker)."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, live: Check, ready: Check) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, live: Probe, ready: Probe) -> None:
         """Raises OSError where the port cannot be had."""
         checks = {"/livez": live, "/readyz": ready}
 

@@ -3,15 +3,16 @@
 from typing import Any
 
 from leeboard.pipelines.notify.messages.message import Message
-from leeboard.pipelines.notify.messages.router import Router
 from leeboard.pipelines.notify.messages.withhold import withhold
 from leeboard.pipelines.notify.settings import NotifySettings
-from leeboard.pipelines.notify.sinks import Sink, make_sink
+from leeboard.pipelines.notify.sinks import MessageSink, make_sink
 from msgspec import Struct
 
+from .router import Router
 
-class Rehearsed(Struct):
-    """A message, and what each sink would be sent; with no sink at all the message stands for itself."""
+
+class RehearsedMessage(Struct):
+    """A message, and what each sink would be sent; without any sink the message stands for itself."""
 
     message: Message
     bodies: list[tuple[str, Any]]
@@ -23,9 +24,9 @@ class Rehearsal:
     def __init__(self, settings: NotifySettings) -> None:
         self._settings = settings
         self._router = Router(settings)
-        self._sinks: dict[str, Sink] = {name: make_sink(sink, None) for name, sink in settings.sinks.items()}
+        self._sinks: dict[str, MessageSink] = {name: make_sink(sink, None) for name, sink in settings.sinks.items()}
 
-    def take(self, message: Message) -> Rehearsed:
+    def add(self, message: Message) -> RehearsedMessage:
         """The next message."""
         names = self._router.route(message)
         message = withhold(message, self._settings.withhold)
@@ -33,4 +34,4 @@ class Rehearsal:
         for name in names:
             bodies.append((name, self._sinks[name].compose(message)))
             self._sinks[name].recall(message)
-        return Rehearsed(message, bodies)
+        return RehearsedMessage(message, bodies)

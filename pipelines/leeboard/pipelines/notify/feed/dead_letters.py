@@ -1,52 +1,64 @@
-"""Dead letters of notify: what no sink took, and what is no page or alert."""
+"""Dead letters of notify that are not written yet: what no sink took, and what is no page or alert."""
 
-import logging
 from collections import deque
-from collections.abc import Callable
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-from leeboard.schemas import Reject, encode
+from leeboard.pipelines.notify.sinks import Outcome
+from leeboard.schemas import Refused, Reject, reject
 from msgspec import Struct
 
-log = logging.getLogger(__name__)
-#: a letter that is not acknowledged by then is written again
-ACKNOWLEDGED_S = 10.0
+from .events import RecordRef
+from .offsets import DEAD_LETTER_SINK
 
 
-class Letter(Struct, eq=False):
-    """A dead letter, and what to do once it is written."""
+class PendingDeadLetter(Struct, frozen=True, eq=False):
+    """A dead letter, and what is done once it is written."""
 
     reject: Reject
-    written: Callable[[], None]
+    ref: RecordRef
+    sink: str
 
 
-class Letters:
-    """Writes dead letters in order; one that cannot be written stays and is tried again."""
+class DeadLetterQueue:
+    """Dead letters in order. One that cannot be written stays first.
 
-    def __init__(self, producer: KafkaProducer, topic: str) -> None:
-        self._producer = producer
-        self._topic = topic
-        #: bounded by the queues: a letter settles a message, and no message is taken beyond what the queues hold
-        self._waiting: deque[Letter] = deque()
+    Bounded: a dead letter ends a message, and nothing is read while a queue of a sink, or this one, is full.
+    """
 
-    def add(self, letter: Letter) -> None:
-        """Behind the others."""
+    def __init__(self) -> None:
+        self._waiting: deque[PendingDeadLetter] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, letter: PendingDeadLetter) -> None:
+        """Add one behind the others."""
         self._waiting.append(letter)
 
+    def first(self) -> PendingDeadLetter | None:
+        """The one to write next."""
+        return self._waiting[0] if self._waiting else None
+
+    def pop(self) -> PendingDeadLetter:
+        """The first one is written."""
+        return self._waiting.popleft()
+
     def clear(self) -> None:
-        """Forget those that are not written: their messages will be taken again."""
+        """Forget them: their records are not committed, so they will be read again."""
         self._waiting.clear()
 
-    def write(self) -> None:
-        """Write what waits; ends at the first failure."""
-        while self._waiting:
-            letter = self._waiting[0]
-            position = letter.reject.position
-            try:
-                self._producer.send(self._topic, encode(letter.reject), position.encode()).get(ACKNOWLEDGED_S)
-            except KafkaError as error:
-                log.warning("dead letter for %s not written: %s", position, error)
-                return
-            self._waiting.popleft()
-            letter.written()
+
+def unreadable(value: bytes, refused: Refused, ref: RecordRef, *, payload: bool) -> PendingDeadLetter:
+    """The dead letter of a record that is neither a page nor an alert; its bytes only where `payload` is true."""
+    return PendingDeadLetter(reject(value, refused, ref.position, payload=payload), ref, DEAD_LETTER_SINK)
+
+
+def undelivered(ref: RecordRef, sink: str, outcome: Outcome) -> PendingDeadLetter:
+    """The dead letter of a message that a sink did not take."""
+    letter = Reject(
+        position=ref.position,
+        reason="not_delivered",
+        detail=f"sink {sink}: {outcome.reason}",
+        sha256=ref.sha256,
+        size=ref.size,
+    )
+    return PendingDeadLetter(letter, ref, sink)

@@ -1,124 +1,95 @@
-"""Committed offsets of the partitions that are ours: by hand, after every sink is done."""
+"""The offsets of the partitions assigned to this process: what is done, what is to be committed, and when."""
 
-import logging
-import time
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeAlias
 
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from leeboard.schemas import encode
-from msgspec import Struct
 
-from .progress import Metadata, Progress
+from .events import FeedPartition, RecordRef
+from .progress import DeliveryProgress, OffsetMetadata
 
-log = logging.getLogger(__name__)
 #: offsets are committed at least so often, so that their group is known to be alive
 COMMIT_S = 60.0
 #: and after a failure not before
-AGAIN_S = 1.0
-#: what is committed for dead letters, beside the sinks
-LETTERS = "(dead letters)"
+COMMIT_RETRY_S = 1.0
+#: the name under which dead letters of unreadable records are committed, beside the sinks
+DEAD_LETTER_SINK = "(dead letters)"
+
+#: partition -> its offset and metadata, the time of the commit left out
+_Snapshot: TypeAlias = dict[FeedPartition, tuple[int, OffsetMetadata]]
+Troubles: TypeAlias = Mapping[FeedPartition, list[str]]
 
 
-class Place(Struct, frozen=True):
-    """Where a record stands, and what it is known by when it is set aside."""
+class GroupOffsets:
+    """Progress by partition. Routine commits are made one at a time, and only if something is new."""
 
-    partition: TopicPartition
-    offset: int
-    sha256: str
-    size: int
-
-    @property
-    def position(self) -> str:
-        """topic/partition/offset."""
-        return f"{self.partition.topic}/{self.partition.partition}/{self.offset}"
-
-
-class Offsets:
-    """Takes, settles, commits."""
-
-    def __init__(self, consumer: KafkaConsumer, sinks: Iterable[str]) -> None:
-        self._consumer = consumer
-        self._sinks = [*sinks, LETTERS]
-        self._progress: dict[TopicPartition, Progress] = {}
-        #: what was committed last, the time of the commit left out
-        self._committed: dict[TopicPartition, tuple[int, Metadata]] = {}
+    def __init__(self, sinks: Iterable[str]) -> None:
+        self._sinks = [*sinks, DEAD_LETTER_SINK]
+        self._progress: dict[FeedPartition, DeliveryProgress] = {}
+        #: what was committed last
+        self._committed: _Snapshot = {}
         self._committed_s = 0.0
-        self._pending: Any = None
-        self._failing = False
-        self._again_s = 0.0
+        #: monotonic clock: no routine commit before
+        self._not_before_s = 0.0
 
     @property
-    def partitions(self) -> list[TopicPartition]:
-        """Those that are ours."""
+    def partitions(self) -> list[FeedPartition]:
+        """Those that are read."""
         return list(self._progress)
 
-    def keep(self, ours: Collection[TopicPartition]) -> None:
-        """Others are not ours any more."""
-        self._progress = {partition: progress for partition, progress in self._progress.items() if partition in ours}
-        self._committed.clear()
-        self._pending = None
+    def keep(self, partitions: Collection[FeedPartition]) -> None:
+        """Drop all others."""
+        self._progress = {p: progress for p, progress in self._progress.items() if p in partitions}
+        self._committed = {}
 
-    def begin(self, partition: TopicPartition, start: int, metadata: Metadata) -> None:
-        """A partition is ours, from `start`."""
-        self._progress[partition] = Progress(self._sinks, start, metadata.ahead)
+    def start(self, partition: FeedPartition, offset: int, metadata: OffsetMetadata) -> None:
+        """Read a partition from `offset`."""
+        self._progress[partition] = DeliveryProgress(self._sinks, offset, metadata.ahead)
 
-    def take(self, place: Place, sinks: list[str]) -> list[str]:
-        """A record is taken: the sinks that were not told of it before."""
-        return self._progress[place.partition].take(place.offset, sinks)
+    def is_next(self, partition: FeedPartition, offset: int) -> bool:
+        """Is the record new? A repeated one was accepted before."""
+        return offset >= self._progress[partition].next
 
-    def reach(self, partition: TopicPartition) -> None:
-        """Everything that was polled is taken; what lies between are marks of transactions."""
-        self._progress[partition].reach(self._consumer.position(partition) or 0)
+    def accept(self, ref: RecordRef, sinks: Collection[str]) -> list[str]:
+        """Accept the next record for some sinks; those that do not have it yet."""
+        return self._progress[ref.partition].accept(ref.offset, sinks)
 
-    def settle(self, place: Place, sink: str) -> None:
+    def advance(self, partition: FeedPartition, offset: int) -> None:
+        """There is nothing to accept before `offset`."""
+        self._progress[partition].advance(offset)
+
+    def complete(self, ref: RecordRef, sink: str) -> None:
         """A sink is done with a record."""
-        if place.partition in self._progress:
-            self._progress[place.partition].settle(place.offset, sink)
+        if ref.partition in self._progress:
+            self._progress[ref.partition].complete(ref.offset, sink)
 
-    def commit_soon(self, troubles: dict[TopicPartition, list[str]]) -> None:
-        """Commit without waiting, where there is news; `troubles`: what stands in the metadata of a partition."""
-        if self._pending is not None:
-            if not self._pending.is_done:
-                return
-            if self._pending.failed():
-                if not self._failing:
-                    log.warning("offsets not committed, trying again: %s", self._pending.exception)
-                self._again_s = time.monotonic() + AGAIN_S
-                self._committed.clear()
-            self._failing = self._pending.failed()
-            self._pending = None
-        wanted = self._wanted(troubles)
-        if time.monotonic() < self._again_s:
-            return
-        if wanted and (wanted != self._committed or time.monotonic() - self._committed_s >= COMMIT_S):
-            self._pending = self._consumer.commit_async(_stamped(wanted))
-            self._note(wanted)
+    def due(self, troubles: Troubles, now_s: float) -> bool:
+        """Is there something to commit now?"""
+        wanted = self._snapshot(troubles)
+        if not wanted or now_s < self._not_before_s:
+            return False
+        return wanted != self._committed or now_s - self._committed_s >= COMMIT_S
 
-    def commit_now(self, troubles: dict[TopicPartition, list[str]], timeout_ms: int) -> None:
-        """Commit and wait. Raises KafkaError where that did not work, also where the partitions are ours no longer."""
-        wanted = self._wanted(troubles)
-        if wanted:
-            self._consumer.commit(_stamped(wanted), timeout_ms=timeout_ms)
-            self._note(wanted)
+    def commit(self, troubles: Troubles, now_s: float, wall_s: float) -> dict[FeedPartition, tuple[int, str]]:
+        """What is to be committed, noted as committed; `note_failure` takes that back."""
+        self._committed = self._snapshot(troubles)
+        self._committed_s = now_s
+        return {
+            partition: (
+                offset,
+                encode(OffsetMetadata(at=int(wall_s), open=metadata.open, ahead=metadata.ahead)).decode(),
+            )
+            for partition, (offset, metadata) in self._committed.items()
+        }
 
-    def _wanted(self, troubles: dict[TopicPartition, list[str]]) -> dict[TopicPartition, tuple[int, Metadata]]:
+    def note_failure(self, now_s: float) -> None:
+        """The last commit failed: it is repeated soon."""
+        self._not_before_s = now_s + COMMIT_RETRY_S
+        self._committed = {}
+
+    def _snapshot(self, troubles: Troubles) -> _Snapshot:
         found = {}
         for partition, progress in self._progress.items():
             offset, ahead = progress.committable()
-            found[partition] = (offset, Metadata(open=troubles.get(partition, []), ahead=ahead))
+            found[partition] = (offset, OffsetMetadata(open=troubles.get(partition, []), ahead=ahead))
         return found
-
-    def _note(self, wanted: dict[TopicPartition, tuple[int, Metadata]]) -> None:
-        self._committed = wanted
-        self._committed_s = time.monotonic()
-
-
-def _stamped(wanted: dict[TopicPartition, tuple[int, Metadata]]) -> dict[TopicPartition, OffsetAndMetadata]:
-    now_s = int(time.time())
-    return {
-        partition: OffsetAndMetadata(
-            offset, encode(Metadata(at=now_s, open=metadata.open, ahead=metadata.ahead)).decode(), -1
-        )
-        for partition, (offset, metadata) in wanted.items()
-    }

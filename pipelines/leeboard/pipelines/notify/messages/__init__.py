@@ -1,1 +1,1 @@
-"""What is said, and to whom."""
+"""What is sent: a message, its texts for people, labels withheld, and messages about leeboard itself."""

@@ -1,4 +1,4 @@
-"""What is told to a sink: a page, a notice, or a word about leeboard itself."""
+"""What is sent to a sink: a page, a notice, or a message about leeboard itself."""
 
 from typing import Literal, TypeAlias
 
@@ -6,17 +6,17 @@ from leeboard.schemas import Alert, Page, Refused, Severity, Status, VerdictKind
 from msgspec import Struct
 
 #: `stalled` and `unreachable` are about leeboard itself, `test` comes from `leeboard notify --test`
-Kind = Literal["page", "notice", "stalled", "unreachable", "test"]
+MessageKind: TypeAlias = Literal["page", "notice", "stalled", "unreachable", "test"]
 #: the two streams: a notice never counts as a page
-Stream = Literal["pages", "notices"]
-Record: TypeAlias = Page | Alert
+Stream: TypeAlias = Literal["pages", "notices"]
+MessageRecord: TypeAlias = Page | Alert
 
 
 class Message(Struct, frozen=True):
-    """A record to be told. A page's key is its dedup key at every sink, over all of its records."""
+    """A record to be sent. A page's key is its dedup key at every sink, over all of its records."""
 
-    kind: Kind
-    record: Record
+    kind: MessageKind
+    record: MessageRecord
 
     @property
     def alert(self) -> Alert:
@@ -44,24 +44,25 @@ class Message(Struct, frozen=True):
         return "notices" if self.kind == "notice" else "pages"
 
 
-def message_of(record: Record) -> Message:
+def message_of(record: MessageRecord) -> Message:
     """The message for a record of the topics `pages` and `alerts`."""
     return Message("page" if isinstance(record, Page) else "notice", record)
 
 
 def read_message(value: bytes | None) -> Message:
-    """The message of a record of those topics. Raises Refused where it is neither a page nor an alert."""
+    """The message of a record of those topics. Raises Refused if it is neither a page nor an alert."""
     found = decode_result(value or b"")
     if not isinstance(found, Page | Alert):
         raise Refused("unknown_schema", "neither a page nor an alert")
     return message_of(found)
 
 
-class Told(Struct):
-    """What is remembered of the last message of an incident that a sink was told."""
+class LastReport(Struct):
+    """The last message of an incident that went to a sink: what a sink's `wants` compares the next one with."""
 
     #: event time, epoch milliseconds
     time: int
     severity: Severity
     verdict: VerdictKind
+    #: it was the resolve
     over: bool = False

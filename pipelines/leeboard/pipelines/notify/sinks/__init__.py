@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .alertmanager import Alertmanager, AlertmanagerSettings
-from .base import DELIVERED, Outcome, Sink
+from .base import DELIVERED, MessageSink, Outcome
 from .pagerduty import PagerDuty, PagerDutySettings
 from .slack import Slack, SlackSettings
 from .webhook import Webhook, WebhookSettings
 
 SinkSettings: TypeAlias = PagerDutySettings | SlackSettings | AlertmanagerSettings | WebhookSettings
 
-_MAKERS: dict[type[Any], Callable[[Any, str | None], Sink]] = {
+_MAKERS: dict[type[Any], Callable[[Any, str | None], MessageSink]] = {
     PagerDutySettings: PagerDuty,
     SlackSettings: Slack,
     AlertmanagerSettings: Alertmanager,
@@ -19,9 +19,9 @@ _MAKERS: dict[type[Any], Callable[[Any, str | None], Sink]] = {
 }
 
 
-def make_sink(settings: SinkSettings, secret: str | None) -> Sink:
+def make_sink(settings: SinkSettings, secret: str | None) -> MessageSink:
     """A sink. Without its secret it can compose, not deliver. Raises ValueError where the secret has a wrong form."""
     return _MAKERS[type(settings)](settings, secret)
 
 
-__all__ = ["DELIVERED", "Outcome", "PagerDutySettings", "Sink", "SinkSettings", "make_sink"]
+__all__ = ["DELIVERED", "MessageSink", "Outcome", "PagerDutySettings", "SinkSettings", "make_sink"]

@@ -1,4 +1,4 @@
-"""Prometheus Alertmanager, API v2: open incidents are told again and again, and end when they are no longer."""
+"""Prometheus Alertmanager, API v2: open incidents are sent again and again, and end when they are no longer."""
 
 import time
 from collections.abc import Callable
@@ -6,20 +6,20 @@ from typing import Any, ClassVar
 
 import msgspec
 from leeboard.pipelines.notify.messages import words
-from leeboard.pipelines.notify.messages.message import Message, Told
+from leeboard.pipelines.notify.messages.message import LastReport, Message
 from msgspec import Struct
 
-from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, Url
+from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, Url
 from .http import post
 
 #: open alerts are sent again so often; an alert that is not ends by itself after HOLD_S: four sendings may be lost
 RESEND_S, HOLD_S = 60.0, 300.0
 #: alerts in one request: 100 x at most 20 KB of annotations = 2 MB
-BATCH = 100
+ALERTS_PER_REQUEST = 100
 #: open alerts remembered: 10,000 x about 10 KB = 100 MB; the oldest ends by itself beyond that
-MAX_OPEN = 10_000
+MAX_OPEN_ALERTS = 10_000
 #: lines of a list, characters of an annotation
-MAX_LINES, MAX_ANNOTATION = 12, 4000
+MAX_ANNOTATION_LINES, MAX_ANNOTATION = 12, 4000
 NAMES = {
     "stalled": "leeboard_stalled",
     "unreachable": "leeboard_unreachable",
@@ -38,16 +38,16 @@ class AlertmanagerSettings(
     url: Url
 
     needs: ClassVar[str | None] = None
-    resolves_untold: ClassVar[bool] = False
+    resolves_unreported: ClassVar[bool] = False
     takes_notices: ClassVar[bool] = True
 
-    def wants(self, message: Message, told: Told | None, *, paged: bool) -> bool:  # noqa: ARG002
+    def wants(self, message: Message, last: LastReport | None, *, paged: bool) -> bool:  # noqa: ARG002
         """Everything."""
         return True
 
 
 class OpenAlert(Struct):
-    """What is told again. Labels are those of the first message, for an alert with other labels is another alert."""
+    """What is sent again. Labels are those of the first message, for an alert with other labels is another alert."""
 
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -55,7 +55,7 @@ class OpenAlert(Struct):
     ending: bool = False
 
 
-class Alertmanager(Sink):
+class Alertmanager(MessageSink):
     """See `base.Sink`."""
 
     refresh_s: float | None = RESEND_S
@@ -64,7 +64,7 @@ class Alertmanager(Sink):
         self,
         settings: AlertmanagerSettings,
         secret: str | None = None,  # noqa: ARG002
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = ATTEMPT_TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = settings.url.rstrip("/") + "/api/v2/alerts"
@@ -94,28 +94,28 @@ class Alertmanager(Sink):
         return outcome
 
     def recall(self, message: Message) -> None:
-        """Follow an incident without telling it."""
+        """Follow an incident without sending it."""
         self.compose(message)
         if message.status == "resolve":
             self._open.pop((message.stream, message.key), None)
 
     def forget(self) -> None:
-        """Another process tells them from now on."""
+        """Another process sends them from now on."""
         self._open.clear()
 
     def refresh(self) -> Outcome:
-        """Tell every open alert again."""
+        """Send every open alert again."""
         ends = self._clock() + HOLD_S
         bodies = [_body(alert, ends) for alert in self._open.values() if not alert.ending]
-        for at in range(0, len(bodies), BATCH):
-            outcome = self._post(bodies[at : at + BATCH])
+        for at in range(0, len(bodies), ALERTS_PER_REQUEST):
+            outcome = self._post(bodies[at : at + ALERTS_PER_REQUEST])
             if outcome.result != "delivered":
                 return outcome
         return DELIVERED
 
     def _keep(self, message: Message, alert: OpenAlert) -> None:
         self._open[message.stream, message.key] = alert
-        if len(self._open) > MAX_OPEN:
+        if len(self._open) > MAX_OPEN_ALERTS:
             del self._open[next(iter(self._open))]
 
     def _post(self, body: list[dict[str, Any]]) -> Outcome:
@@ -167,4 +167,4 @@ def _body(alert: OpenAlert, ends_s: float) -> dict[str, Any]:
 
 
 def _lines(items: list[str]) -> str:
-    return "\n".join(words.some(items, MAX_LINES))[:MAX_ANNOTATION]
+    return "\n".join(words.some(items, MAX_ANNOTATION_LINES))[:MAX_ANNOTATION]

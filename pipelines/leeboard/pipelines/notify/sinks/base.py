@@ -6,25 +6,25 @@ from leeboard.pipelines.notify.messages.message import Message
 from msgspec import Meta, Struct
 
 #: an attempt that takes longer counts as no answer
-TIMEOUT_S = 10.0
+ATTEMPT_TIMEOUT_S = 10.0
 #: a receiver that says "too often" without saying for how long is left alone for so long
-TOO_OFTEN_S = 60.0
+RATE_LIMIT_PAUSE_S = 60.0
 #: no receiver may ask for a longer pause: four attempts an hour at least
 MAX_PAUSE_S = 900.0
 #: what a receiver answers to a message that it will never take; anything else may be a fault that somebody repairs
-NEVER = (400, 413, 422)
+FINAL_STATUSES = (400, 413, 422)
 
 #: http or https, a host, no login: a login would be a secret in the TOML
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 Url = Annotated[str, Meta(pattern=rf"^https?://{_HOST}(/[^\s@]*)?$", max_length=2000)]
 
-Result = Literal["delivered", "retry", "dropped"]
+DeliveryResult = Literal["delivered", "retry", "dropped"]
 
 
 class Outcome(Struct, frozen=True):
     """What became of one attempt. `reason` never holds text of the message, nor a secret."""
 
-    result: Result
+    result: DeliveryResult
     reason: str = ""
     #: do not try again before
     after_s: float = 0.0
@@ -35,7 +35,7 @@ class Outcome(Struct, frozen=True):
 DELIVERED = Outcome("delivered")
 
 
-class Sink:
+class MessageSink:
     """A receiver of messages. One thread uses it."""
 
     #: seconds between two calls of `refresh`; None: never
@@ -50,34 +50,34 @@ class Sink:
         raise NotImplementedError
 
     def recall(self, message: Message) -> None:
-        """Take note of what was told before this process began."""
+        """Take note of a message that was sent before this process began."""
 
     def forget(self) -> None:
-        """Nothing that was told is this process's concern any more."""
+        """Forget what was sent: it is not this process's concern any more."""
 
     def refresh(self) -> Outcome:
-        """Tell again what has to be told again."""
+        """Send again what has to be repeated."""
         return DELIVERED
 
     def close(self) -> None:
         """Let go of connections."""
 
 
-def judge(status: int, retry_after: str | None) -> Outcome:
+def outcome_of_status(status: int, retry_after: str | None) -> Outcome:
     """The outcome of an HTTP answer; `retry_after`: the header of that name."""
     if 200 <= status < 300:
         return DELIVERED
     reason = f"HTTP {status}"
-    if status in NEVER:
+    if status in FINAL_STATUSES:
         return Outcome("dropped", reason)
     pause = _seconds(retry_after)
     if pause is None:
-        pause = TOO_OFTEN_S if status == 429 else 0.0
+        pause = RATE_LIMIT_PAUSE_S if status == 429 else 0.0
     return Outcome("retry", reason, min(pause, MAX_PAUSE_S))
 
 
 def no_answer(error: BaseException) -> Outcome:
-    """The outcome where nothing came back. The error's text may hold a URL: only its kind is told."""
+    """The outcome where nothing came back. The error's text may hold a URL: only its kind is used."""
     cause = getattr(error, "reason", None)
     if not isinstance(cause, BaseException):
         cause = error.__cause__ if error.__cause__ is not None else error

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from .base import Outcome, judge, no_answer
+from .base import Outcome, no_answer, outcome_of_status
 
 #: bytes of an answer that are read before the connection is closed
 MAX_ANSWER_BYTES = 1 << 16
@@ -30,9 +30,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
     try:
         with _opener.open(request, timeout=timeout_s) as answer:
             answer.read(MAX_ANSWER_BYTES)
-            return judge(answer.status, None)
+            return outcome_of_status(answer.status, None)
     except urllib.error.HTTPError as error:
         with error:
-            return judge(error.code, error.headers.get("Retry-After"))
+            return outcome_of_status(error.code, error.headers.get("Retry-After"))
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last one: a host that is no host name
         return no_answer(error)

@@ -6,18 +6,18 @@ import logging
 from typing import Any, ClassVar
 
 from leeboard.pipelines.notify.messages import words
-from leeboard.pipelines.notify.messages.message import Message, Told
+from leeboard.pipelines.notify.messages.message import LastReport, Message
 from leeboard.schemas import Page
 from msgspec import Struct
 
-from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, Url, judge, no_answer
+from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, Url, no_answer, outcome_of_status
 
 #: limits of PagerDuty
 MAX_SUMMARY, MAX_KEY, MAX_BODY_BYTES = 1024, 255, 512 * 1024
 #: kept free for the routing key and what the client adds
 SPARE_BYTES = 1024
 #: a page must interrupt: PagerDuty's `warning` and `info` are of low urgency
-SEVERITIES = {"critical": "critical", "warning": "error", "info": "info"}
+PAGERDUTY_SEVERITIES = {"critical": "critical", "warning": "error", "info": "info"}
 #: what is halved first when a body is too large, until there is nothing of it left
 TRIMMED = ("rolled_up", "labels", "controls", "examples", "checked", "explained_by", "moved", "links")
 
@@ -39,25 +39,25 @@ class PagerDutySettings(
     routing_key_file: str | None = None
 
     needs: ClassVar[str] = "routing_key"
-    #: a resolve is nothing to a service that does not know its key, so every service is told
-    resolves_untold: ClassVar[bool] = True
+    #: a resolve is nothing to a service that does not know its key, so every service gets it
+    resolves_unreported: ClassVar[bool] = True
 
     @property
     def takes_notices(self) -> bool:
-        """Notices never page: only a change event can tell them."""
+        """Notices never page: they can only be change events."""
         return self.change_events
 
-    def wants(self, message: Message, told: Told | None, *, paged: bool) -> bool:  # noqa: ARG002
-        """Every page; of notices the first word about identity."""
+    def wants(self, message: Message, last: LastReport | None, *, paged: bool) -> bool:  # noqa: ARG002
+        """Every page; of notices the first message about identity."""
         if message.stream == "pages":
             return True
         return self.change_events and message.status == "trigger" and "identity" in words.root_channels(message.alert)
 
 
-class PagerDuty(Sink):
+class PagerDuty(MessageSink):
     """See `base.Sink`."""
 
-    def __init__(self, settings: PagerDutySettings, secret: str | None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, settings: PagerDutySettings, secret: str | None, timeout_s: float = ATTEMPT_TIMEOUT_S) -> None:
         self._client = _client(secret, settings.url, timeout_s) if secret is not None else None
 
     def compose(self, message: Message) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class PagerDuty(Sink):
         except pagerduty.HttpError as error:
             # also of a 2xx whose body the client could not read: it says nothing that matters here
             response: Any = error.response
-            return judge(response.status_code, response.headers.get("Retry-After"))
+            return outcome_of_status(response.status_code, response.headers.get("Retry-After"))
         except (pagerduty.Error, UnicodeError) as error:  # the last one: a host that is no host name
             return no_answer(error)
         return DELIVERED
@@ -121,7 +121,7 @@ def dedup_key(key: str) -> str:
 
 
 def trigger(message: Message, key: str) -> dict[str, Any]:
-    """The event that opens an incident, or tells it again."""
+    """The event that opens an incident, or repeats it."""
     alert = message.alert
     _, app, _, route = words.parts(message)
     main = words.main_signal(alert)
@@ -132,7 +132,7 @@ def trigger(message: Message, key: str) -> dict[str, Any]:
         "payload": {
             "summary": words.headline(message, MAX_SUMMARY),
             "source": words.place(message) or "leeboard",
-            "severity": SEVERITIES[alert.severity],
+            "severity": PAGERDUTY_SEVERITIES[alert.severity],
             "timestamp": words.iso(message.time),
             "component": route,
             "group": app,
@@ -159,7 +159,7 @@ def details(message: Message) -> dict[str, Any]:
     """`custom_details`: what a person on call asks first stands first."""
     alert = message.alert
     verdict = alert.verdict
-    told: dict[str, Any] = {
+    every: dict[str, Any] = {
         "verdict": verdict.kind,
         "confidence": verdict.confidence,
         "sentence": words.sentence(message),
@@ -177,9 +177,9 @@ def details(message: Message) -> dict[str, Any]:
         "rolled_up": words.rolled_up(message),
     }
     if isinstance(message.record, Page) and message.kind == "page":
-        told["ledger"] = words.ledger(message.record.ledger)
-    told["links"] = dict(words.links(alert))
-    return {name: value for name, value in told.items() if value}
+        every["ledger"] = words.ledger(message.record.ledger)
+    every["links"] = dict(words.links(alert))
+    return {name: value for name, value in every.items() if value}
 
 
 def fitting(event: dict[str, Any]) -> dict[str, Any]:

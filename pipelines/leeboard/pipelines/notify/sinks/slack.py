@@ -5,19 +5,19 @@ import logging
 from typing import Any, ClassVar
 
 from leeboard.pipelines.notify.messages import words
-from leeboard.pipelines.notify.messages.message import Message, Told
+from leeboard.pipelines.notify.messages.message import LastReport, Message
 from leeboard.schemas import Page
 from msgspec import Struct
 
-from .base import DELIVERED, TIMEOUT_S, Outcome, Sink, judge, no_answer
+from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, no_answer, outcome_of_status
 
 #: limit of Slack for the text of a block
 MAX_BLOCK = 3000
 #: lines of one list
-MAX_LINES = 8
+MAX_LIST_LINES = 8
 #: between two updates of an incident, in event time; a higher severity does not wait
-UPDATE_MS = 3_600_000
-SEVERITY = {"info": 0, "warning": 1, "critical": 2}
+CHAT_UPDATE_MS = 3_600_000
+SEVERITY_RANK = {"info": 0, "warning": 1, "critical": 2}
 #: a webhook answers so; a page of a proxy, or of a redirect's end, does not
 TAKEN = "ok"
 
@@ -34,29 +34,29 @@ class SlackSettings(Struct, tag_field="type", tag="slack", frozen=True, forbid_u
     webhook_url_file: str | None = None
 
     needs: ClassVar[str] = "webhook_url"
-    resolves_untold: ClassVar[bool] = False
+    resolves_unreported: ClassVar[bool] = False
     takes_notices: ClassVar[bool] = True
 
-    def wants(self, message: Message, told: Told | None, *, paged: bool) -> bool:
-        """The first word and the last; between them a higher severity, or once an hour another verdict or incident.
+    def wants(self, message: Message, last: LastReport | None, *, paged: bool) -> bool:
+        """The first message and the last; between them a higher severity, or once an hour another verdict or scope.
 
-        A notice that has become a page is told by the page alone.
+        A notice that has become a page is reported by the page alone.
         """
         if message.stream == "notices" and paged:
             return False
-        if told is None or message.status != "update":
+        if last is None or message.status != "update":
             return True
-        if message.stream == "pages" and SEVERITY[message.alert.severity] > SEVERITY[told.severity]:
+        if message.stream == "pages" and SEVERITY_RANK[message.alert.severity] > SEVERITY_RANK[last.severity]:
             return True
         joined = isinstance(message.record, Page) and message.record.rolled_up
-        news = message.alert.verdict.kind != told.verdict or bool(joined)
-        return news and message.time - told.time >= UPDATE_MS
+        news = message.alert.verdict.kind != last.verdict or bool(joined)
+        return news and message.time - last.time >= CHAT_UPDATE_MS
 
 
-class Slack(Sink):
+class Slack(MessageSink):
     """See `base.Sink`."""
 
-    def __init__(self, settings: SlackSettings, secret: str | None, timeout_s: float = TIMEOUT_S) -> None:  # noqa: ARG002
+    def __init__(self, settings: SlackSettings, secret: str | None, timeout_s: float = ATTEMPT_TIMEOUT_S) -> None:  # noqa: ARG002
         self._client = _client(secret, timeout_s) if secret is not None else None
 
     def compose(self, message: Message) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Slack(Sink):
         if answer.status_code == 200:
             return DELIVERED if answer.body.strip() == TAKEN else Outcome("retry", "the answer is not Slack's")
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        return judge(answer.status_code, headers.get("retry-after"))
+        return outcome_of_status(answer.status_code, headers.get("retry-after"))
 
 
 def _client(webhook_url: str, timeout_s: float) -> Any:
@@ -135,7 +135,7 @@ def _sections(message: Message) -> list[dict[str, Any]]:
     ):
         if lines:
             sections.append(_section(f"*{title}*\n" + _bullets(lines)))
-    links = " · ".join(f"<{_url(url)}|{escape(name, 100)}>" for name, url in words.links(alert)[:MAX_LINES])
+    links = " · ".join(f"<{_url(url)}|{escape(name, 100)}>" for name, url in words.links(alert)[:MAX_LIST_LINES])
     footer = [escape(f"Changed: {words.change(alert)}", MAX_BLOCK)] if alert.signals else []
     if isinstance(message.record, Page) and message.kind == "page":
         footer.append(escape(words.ledger(message.record.ledger), MAX_BLOCK))
@@ -148,7 +148,7 @@ def _sections(message: Message) -> list[dict[str, Any]]:
 
 def _bullets(lines: list[str]) -> str:
     """A list within one block: 9 lines of at most 320 characters."""
-    return "\n".join(f"• {escape(line, 320)}" for line in words.some(lines, MAX_LINES))
+    return "\n".join(f"• {escape(line, 320)}" for line in words.some(lines, MAX_LIST_LINES))
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import msgspec
-from leeboard.pipelines.notify.messages.message import Message, Told
+from leeboard.pipelines.notify.messages.message import LastReport, Message
 from leeboard.schemas import Page, encode
 from msgspec import Struct
 
-from .base import TIMEOUT_S, Outcome, Sink, Url
+from .base import ATTEMPT_TIMEOUT_S, MessageSink, Outcome, Url
 from .http import post
 
 #: an id that stands in a header, and in what is signed, as it is
@@ -26,18 +26,18 @@ class WebhookSettings(Struct, tag_field="type", tag="webhook", frozen=True, forb
     secret_file: str | None = None
 
     needs: ClassVar[str] = "secret"
-    resolves_untold: ClassVar[bool] = False
+    resolves_unreported: ClassVar[bool] = False
     takes_notices: ClassVar[bool] = True
 
-    def wants(self, message: Message, told: Told | None, *, paged: bool) -> bool:  # noqa: ARG002
+    def wants(self, message: Message, last: LastReport | None, *, paged: bool) -> bool:  # noqa: ARG002
         """Everything: programs can choose."""
         return True
 
 
-class Webhook(Sink):
+class Webhook(MessageSink):
     """See `base.Sink`."""
 
-    def __init__(self, settings: WebhookSettings, secret: str | None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, settings: WebhookSettings, secret: str | None, timeout_s: float = ATTEMPT_TIMEOUT_S) -> None:
         self._url = settings.url
         self._timeout_s = timeout_s
         self._signer = _signer(secret) if secret is not None else None

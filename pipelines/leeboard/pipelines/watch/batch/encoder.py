@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from leeboard.detectors import hash64
 from leeboard.detectors.core.evidence import Evidence
-from leeboard.detectors.river import RiverDetector
 from leeboard.pipelines.signals import (
     CATEGORICAL,
     CATEGORICAL_COLUMNS,
@@ -17,9 +16,11 @@ from leeboard.pipelines.signals import (
     MAX_SCORES,
     NUMERIC,
     NUMERIC_COLUMNS,
+    Signal,
 )
 from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.families.bank import Bank
+from leeboard.pipelines.watch.state.history import MAX_AHEAD
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import Batch
 from leeboard.pipelines.watch.state.scope import Scope
@@ -30,8 +31,13 @@ from .texts import TextEncoder
 INPUT_TOKENS, OUTPUT_TOKENS = NUMBERS.index("input_tokens"), NUMBERS.index("output_tokens")
 #: amounts are not negative
 LOWEST = np.array([SIGNED.get(name, 0.0) for name in NUMBERS], np.float32)
-#: combinations of labels are kept this much longer than the ring of calls: what a batch may look ahead
+#: entries that are encoded at once: larger batches gain nothing
+MAX_BATCH = 4096
+#: combinations of labels are kept this much longer than the ring of calls: the labels of a whole batch are looked up
+#: before the kernel takes its first call, and a combination that the ring names must not make room for one of these
 LOOK_AHEAD_CALLS = 8192
+assert MAX_BATCH < LOOK_AHEAD_CALLS
+assert MAX_BATCH <= MAX_AHEAD
 #: evaluator of a score that came inside its call
 INLINE = "call"
 Work = Callable[[], None]
@@ -75,8 +81,8 @@ class Encoder:
         self._on_binary = np.array([s.weight > 0.0 and not s.river for s in signals.binary])
         self._columns = np.array([s.column for s in signals.numeric])
         self._silent = np.array([s.weight == 0.0 or s.river is not None for s in signals.numeric])
-        self._river = [(c, s.river) for c, s in enumerate(signals.numeric) if s.river]
-        self._river_binary = [(c, s.river) for c, s in enumerate(signals.binary) if s.river]
+        self._river = [(c, s) for c, s in enumerate(signals.numeric) if s.river]
+        self._river_binary = [(c, s) for c, s in enumerate(signals.binary) if s.river]
         unsupported = [s.name for s in (*signals.categorical, *signals.text) if s.river]
         if unsupported:
             raise ValueError(f"River's detectors take numbers only: signals.{unsupported[0]}.detector")
@@ -121,7 +127,7 @@ class Encoder:
             binaries=self._binaries(flags, measured, is_call),
             codes=np.full((n, CATEGORICAL_COLUMNS), -1, np.int8),
             labels=np.zeros(n, np.uint16),
-            flags=flags.astype(np.uint16),
+            flags=flags.astype(np.uint32),
             tokens=np.ascontiguousarray(tokens),
             alarms=np.zeros(n, np.bool_),
             repeated=np.zeros(n, np.bool_),
@@ -221,22 +227,38 @@ class Encoder:
 
     def _alarm(self, encoded: Encoded) -> None:
         """Feed River's detectors, where signals name them; their alarms make the kernel stop."""
-        for c, text in self._river:
-            self._feed(encoded, DetectorKey("numeric", c), str(text), encoded.batch.numbers[:, c].copy())
-        for c, text in self._river_binary:
-            bits = _said(encoded.batch.flags.astype(np.int64), c)
-            values = np.where((bits >= 0) & encoded.batch.is_call, bits, np.nan) if c < FLAG_COLUMNS else bits * np.nan
-            self._feed(encoded, DetectorKey("binary", c), str(text), values.astype(np.float64))
+        if self._river or self._river_binary:
+            new = self._new_calls(encoded.batch)
+            for c, signal in self._river:
+                self._feed(encoded, DetectorKey("numeric", c), signal, encoded.batch.numbers[:, c], new)
+            for c, signal in self._river_binary:
+                if c < FLAG_COLUMNS:
+                    said = _said(encoded.batch.flags.astype(np.int64), c)
+                    self._feed(encoded, DetectorKey("binary", c), signal, np.where(said < 0, np.nan, said), new)
         encoded.batch.numbers[:, : len(NUMERIC)][:, self._silent] = np.nan
 
-    def _feed(self, encoded: Encoded, key: DetectorKey, text: str, values: npt.NDArray[np.float64]) -> None:
-        name = f"{key.kind}.{key.column}"
-        for e in np.flatnonzero(~np.isnan(values)).tolist():
-            scope = encoded.entries[e].scope
-            detector = scope.river.get(name)
-            if detector is None:
-                detector = scope.river[name] = RiverDetector(text)
-            evidence = detector.update(float(values[e]), uniforms=(0.5, 0.5, 0.5))
+    def _new_calls(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Entries that are calls, less those that the kernel will find to repeat an id: nobody learns from these."""
+        new = batch.is_call.copy()
+        calls = np.flatnonzero(new)
+        for own in np.split(calls, np.flatnonzero(np.diff(batch.slots[calls])) + 1):
+            if len(own):
+                new[own] = np.logical_not(
+                    self._bank.history.repeats(int(batch.slots[own[0]]), batch.hashes[own].tolist())
+                )
+        return new
+
+    def _feed(
+        self,
+        encoded: Encoded,
+        key: DetectorKey,
+        signal: Signal,
+        values: npt.NDArray[np.float64],
+        new: npt.NDArray[np.bool_],
+    ) -> None:
+        for e in np.flatnonzero(new & ~np.isnan(values)).tolist():
+            slot = encoded.entries[e].scope.slot
+            evidence = self._bank.river.update(slot, signal.name, str(signal.river), float(values[e]))
             if evidence is not None:
                 encoded.alarms.setdefault(e, []).append((key, evidence))
                 encoded.batch.alarms[e] = True

@@ -27,10 +27,13 @@ from leeboard.pipelines.watch.texts.rows import (
 from leeboard.pipelines.watch.texts.signals import (
     CONDITIONAL,
     CONTENT,
+    DIRECTIONS,
     INPUT_PARTS,
     OUTPUT_PARTS,
     PARTS_CALL,
+    STARTING,
     STYLE_COLUMN,
+    has_enough,
 )
 from leeboard.schemas import Observation, TextMeasures
 
@@ -51,6 +54,8 @@ RELEVANCE = _column(NUMERIC, "relevance")
 REPETITION, REFUSAL = _column(NUMERIC, "repetition"), _column(BINARY, "refusal")
 LANGUAGES = [_column(CATEGORICAL, name) for name in ("input_language", "output_language")]
 _NO_FEATURES, _NO_STYLE, _NO_VECTOR = bytes(4 * TEXT_FEATURES), bytes(STYLE_ENTRIES), bytes(COLUMNS)
+#: texts of a side at which signals may begin
+_DUE = frozenset((PARTS_CALL, FIT_EVENTS))
 Work = Callable[[], None]
 
 
@@ -133,18 +138,13 @@ class TextEncoder:
 
     def _count(self, scope: Scope, seen: TextsSeen, measured: int) -> Iterator[Work]:
         """Count a call's texts; detectors are made when there is enough for them to begin with."""
-        due: list[int] = []
-        if measured & OUTPUT_FEATURES:
-            seen.outputs += 1
-            due += [OUTPUT_PARTS] if seen.outputs == PARTS_CALL else []
-            due += [STYLE_COLUMN] if seen.outputs == FIT_EVENTS else []
-        if measured & INPUT_FEATURES:
-            seen.inputs += 1
-            due += [INPUT_PARTS] if seen.inputs == PARTS_CALL else []
-            due += [CONTENT] if seen.inputs == FIT_EVENTS else []
-        if (STYLE_COLUMN in due or CONTENT in due) and min(seen.outputs, seen.inputs) >= FIT_EVENTS:
-            due.append(CONDITIONAL)
-        if STYLE_COLUMN in due or CONTENT in due:
+        before = seen.outputs, seen.inputs
+        seen.outputs += bool(measured & OUTPUT_FEATURES)
+        seen.inputs += bool(measured & INPUT_FEATURES)
+        if not _DUE.intersection((seen.outputs, seen.inputs)):
+            return
+        due = [s for s in STARTING if has_enough(s, seen.outputs, seen.inputs) and not has_enough(s, *before)]
+        if any(column in DIRECTIONS for column in due):
             yield partial(self._bank.text.bank.add_store, scope.slot)
         for column in due:
             if self._on[column]:

@@ -8,6 +8,7 @@ from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.history import History
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.layout import SCOPE, State, make_columns, make_scratch
+from leeboard.pipelines.watch.state.river import RiverDetectors
 
 from .base import Family
 from .numeric import NumericFamily
@@ -28,6 +29,7 @@ class Bank:
         self.binary = BinaryFamily(signals, shares, slots)
         self.categorical = CategoricalFamily(signals, shares, slots)
         self.text = TextFamily(signals, self.scopes, self.history)
+        self.river = RiverDetectors()
         #: in the order in which a scope's detectors are listed
         self.families: dict[Kind, Family] = {
             family.kind: family for family in (self.numeric, self.binary, self.categorical, self.text)
@@ -77,6 +79,7 @@ class Bank:
     def drop_scope(self, slot: int) -> None:
         """Free everything of a scope, and its slot."""
         self.history.drop_scope(slot)
+        self.river.drop_scope(slot)
         for family in self.families.values():
             family.drop_scope(slot)
         self.scopes.free(slot)

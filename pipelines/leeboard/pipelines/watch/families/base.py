@@ -101,6 +101,11 @@ class Family(ABC):
         """The frozen reference of the open change of a detector."""
         return self.changes(key.column).frozen.array[self.record(slot, key)["frozen"]]
 
+    def layout(self, column: int) -> tuple[np.dtype[Any], ...]:
+        """What the state of a detector of a column is made of: its row, a frozen reference, and what else it has."""
+        changes = self.changes(column)
+        return changes.rows.array.dtype, changes.frozen.array.dtype
+
     def regression(self, slot: int, key: DetectorKey) -> tuple[Arena, int] | None:
         """Where the regression of a detector lies; None where it has none."""
         return None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,11 @@ class NumericFamily(Family):
         if key.column < len(self.configured):
             self.detectors.rows.array["unit"][i] = self.configured[key.column].scale
             self.regressions[slot, key.column] = self._regressions(key.column).allocate()
+
+    def layout(self, column: int) -> tuple[np.dtype[Any], ...]:
+        """The row of a detector, a frozen reference, and its regression; scores have none."""
+        own = super().layout(column)
+        return own if column >= len(self.configured) else (*own, self._regressions(column).array.dtype)
 
     def drop_scope(self, slot: int) -> None:
         """Free everything of a scope."""

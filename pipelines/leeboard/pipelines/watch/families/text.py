@@ -11,6 +11,7 @@ from leeboard.detectors.core.jit import Arena
 from leeboard.detectors.vector import drift
 from leeboard.detectors.vector import features as vector_features
 from leeboard.detectors.vector.changes import Vectors
+from leeboard.detectors.vector.store import seen
 from leeboard.pipelines.signals import Kind
 from leeboard.pipelines.watch.columns import Signals
 from leeboard.pipelines.watch.state.channels import join_channel
@@ -31,7 +32,9 @@ from leeboard.pipelines.watch.texts.signals import (
     DIRECTIONS,
     INPUT_PARTS,
     OUTPUT_PARTS,
+    STARTING,
     STYLE_COLUMN,
+    has_enough,
 )
 from leeboard.schemas import SignalSummary
 
@@ -90,6 +93,24 @@ class TextFamily(Family):
         channel = int(self._channels[key.column])
         weights = float(self._weights[key.column]), float(self.signals.channel_weights[channel])
         join_channel(self._scopes.array[slot], channel, *weights)
+
+    def start_missing(self, slot: int, outputs: int, inputs: int) -> None:
+        """Begin with the signals that a scope with so many texts lacks: they are new to it, or were switched off.
+
+        A direction begins with the texts to come, as it would have with an empty ring.
+        """
+        missing = [
+            DetectorKey("text", column)
+            for column in STARTING
+            if self.configured[column].weight > 0.0
+            and has_enough(column, outputs, inputs)
+            and self.bank.row(slot, column) < 0
+        ]
+        for key in missing:
+            self.start(slot, key)
+            vectors = self.context(slot, key)
+            if vectors is not None:
+                self.record(slot, key)["first"] = self.record(slot, key)["events"] = seen(vectors.store, vectors.kind)
 
     def resize(self, scopes: int) -> None:
         """Room for more scopes."""

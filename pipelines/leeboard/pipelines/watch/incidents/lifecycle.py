@@ -100,7 +100,7 @@ class Incidents:
             steps += self._check(scope, incident, point)
         if scope.incident is not None and not self._lasting(scope, incident):
             self._accept_shifts(scope, incident.shifts)
-            return [*(step for step in steps if step.status != "update"), *self._resolve(scope, "recovered")]
+            return [*(step for step in steps if step.status != "update"), *self._resolve(scope, incident.ends_as)]
         if due:
             incident.next_check_call = self._next_check_call(incident, point)
         return steps
@@ -137,6 +137,15 @@ class Incidents:
         scope.retained.pop(key, None)
         if scope.incident is not None and not self._lasting(scope, scope.incident):
             self._bank.scopes.array[scope.slot]["next_check_call"] = 0
+
+    def detectors_lost(self, scope: Scope) -> None:
+        """Shifts have left the incident, their detectors are gone; without lasting ones it ends with the next call.
+
+        It ends as accepted: what replaces these detectors learns the level of now as normal.
+        """
+        incident = scope.incident
+        if incident is not None and not self._lasting(scope, incident):
+            incident.ends_as, incident.next_check_call = "accepted", 0
 
     def _accept_shifts(self, scope: Scope, shifts: list[Shift]) -> None:
         """What these shifts moved to is normal from now on."""

@@ -1,5 +1,7 @@
-"""What is kept of the newest calls of all scopes: a ring of rows, and a ring of the hashes of their ids."""
+"""What is kept of the newest calls of all scopes: a ring of rows, a ring of the hashes of their ids, the newest ids."""
 
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,14 @@ from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.jit import Arena
 
 from .layout import CHUNK, ID_CHUNK, RING_ROW
-from .scope import Scope
+from .scope import RecentId, Scope
 
 #: chunks of the ring of recent ids: 4,096 hashes
 ID_CHUNKS = 8
+#: ids of recent calls kept as they are, for examples
+RECENT_IDS = 64
+#: calls of a scope that can be compared with the ring of ids before they are written to it
+MAX_AHEAD = ID_CHUNKS * ID_CHUNK
 #: calls before a change that shares of labels are taken from
 BEFORE_CALLS = 1000
 
@@ -26,6 +32,7 @@ class History:
         self.ring_size = ring_calls
         self.ring_chunks = np.full((len(scopes.array), ring_calls // CHUNK), -1, np.int32)
         self.id_chunks = np.full((len(scopes.array), ID_CHUNKS), -1, np.int32)
+        self._recent: dict[int, deque[RecentId]] = {}
 
     def resize(self, scopes: int) -> None:
         """Room for more scopes."""
@@ -39,6 +46,7 @@ class History:
                 if chunk >= 0:
                     rows.free(int(chunk))
             chunks[slot] = -1
+        self._recent.pop(slot, None)
 
     def reserve(self, slot: int, calls: int) -> None:
         """Make sure that the rings of a scope have room for `calls` calls in all."""
@@ -49,6 +57,32 @@ class History:
 
     def _rings(self) -> list[tuple[npt.NDArray[np.int32], Rows, int]]:
         return [(self.ring_chunks, self.ring, CHUNK), (self.id_chunks, self.ids, ID_CHUNK)]
+
+    def recent(self, slot: int) -> Sequence[RecentId]:
+        """The newest calls that can be named, oldest first."""
+        return self._recent.get(slot, ())
+
+    def add_recent(self, slot: int, ids: Iterable[RecentId]) -> None:
+        """These calls of a scope are the newest ones."""
+        self._recent.setdefault(slot, deque(maxlen=RECENT_IDS)).extend(ids)
+
+    def repeats(self, slot: int, hashes: Sequence[int]) -> list[bool]:
+        """Which of the next calls of a scope (MAX_AHEAD at most) repeat a recent id, as the kernel will find."""
+        assert len(hashes) <= MAX_AHEAD
+        calls = int(self._scopes.array[slot]["calls"])
+        size = ID_CHUNKS * ID_CHUNK
+        kept = self.ids.array[self.id_chunks[slot][self.id_chunks[slot] >= 0]].ravel()[: min(calls, size)]
+        places = np.flatnonzero(np.isin(kept, np.array(hashes, np.uint64))).tolist()
+        at = {int(kept[place]): place for place in places}
+        new: set[int] = set()
+        found = []
+        for event in hashes:
+            # as many of the oldest are overwritten by then as calls were new
+            known = event in new or (event in at and (at[event] - calls) % size >= len(new))
+            found.append(known)
+            if not known:
+                new.add(event)
+        return found
 
     def read(self, slot: int, first: int, last: int) -> Arena:
         """Rows of the calls number `first` to `last` (1 is the scope's first) that are kept, oldest first."""

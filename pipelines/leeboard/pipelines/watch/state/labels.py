@@ -5,20 +5,25 @@ looked up once and carries its codes. A label with more than WILD_VALUES values 
 prompt with the date in it) tells nothing and is left out from then on.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from leeboard.pipelines.signals import CATEGORICAL, CATEGORICAL_COLUMNS
 from leeboard.schemas import Observation
+from msgspec import Struct, field
 
 from .layout import CATEGORIES
 
-#: combinations of labels that are told apart; a ring of 2,000 calls rarely holds more than twenty
+#: combinations of labels that are kept apart; a ring of 2,000 calls rarely holds more than twenty
 MAX_COMBINATIONS = 512
 #: a label with more values than this in so many calls is no label
 WILD_VALUES = 50
 WILD_CALLS = 500
 #: labels whose values are counted, and labels known to be wild; a call has at most 17, and 11 of its categories
 MAX_COUNTED = 256
+#: code of a combination for a signal that its scope's state did not hold: looked up when the combination comes again
+UNKNOWN = 0x80
+#: code for a signal that a combination does not measure
+ABSENT = 0xFF
 #: the category that stands for all beyond the first CATEGORIES - 1
 OTHER = "other"
 
@@ -44,8 +49,7 @@ def embedder_of(observation: Observation) -> str | None:
     return None
 
 
-@dataclass(slots=True)
-class Combination:
+class Combination(Struct, array_like=True):
     """Labels that came together: their number in the ring, the call that had them last, and the codes."""
 
     number: int
@@ -54,16 +58,16 @@ class Combination:
     labels: dict[str, str]
 
 
-@dataclass(slots=True)
-class Labels:
+class Labels(Struct, array_like=True):
     """What the calls of one scope were labelled with, as far as it is kept."""
 
     #: column -> category -> its number
     categories: list[dict[str, int]] = field(default_factory=lambda: [{} for _ in range(CATEGORICAL_COLUMNS)])
-    combinations: dict[Key, Combination] = field(default_factory=dict)
-    wild: set[str] = field(default_factory=set)
-    #: values of every label in the running window of WILD_CALLS calls, and the call it began with
-    window: dict[str, set[str]] = field(default_factory=dict)
+    combinations: dict[Key, Combination] = {}
+    #: labels that turned out to be wild (a set, in the order in which they did: equal states have equal bytes)
+    wild: dict[str, None] = {}
+    #: values (a set again) of every label in the running window of WILD_CALLS calls, and the call it began with
+    window: dict[str, dict[str, None]] = {}
     window_start: int = 0
 
     def look_up(
@@ -84,7 +88,7 @@ class Labels:
             if known.last_call < self.window_start:
                 self._count(known.labels)
             known.last_call = call
-            return known, []
+            return known, self._complete(key, known, call, keep_calls, off) if UNKNOWN in known.codes else []
         return self._add(key, call, keep_calls, off)
 
     def name(self, column: int, category: int) -> str:
@@ -96,11 +100,11 @@ class Labels:
         return {known.number: known.labels for known in self.combinations.values()}
 
     def code(self, column: int, name: str, call: int, keep_calls: int) -> tuple[int, bool]:
-        """Number of a category, and whether it is new. A category unseen for `keep_calls` calls gives its place up."""
+        """Number of a category, and whether it is new. A category unseen for `keep_calls` calls loses its number."""
         table = self.categories[column]
         if name in table:
             return table[name], False
-        if name != OTHER:  # a value of that name shares the place of all others
+        if name != OTHER:  # a value of that name shares the number of all others
             taken = set(table.values())
             free = next((k for k in range(CATEGORIES - 1) if k not in taken), None)
             if free is not None:
@@ -117,7 +121,7 @@ class Labels:
     def _unseen(self, column: int, since_call: int) -> str | None:
         """A category that no call from `since_call` on had; its combinations are dropped.
 
-        None for the categories of a score, which are no labels: they keep their places.
+        None for the categories of a score, which are no labels: they keep their numbers.
         """
         if column >= len(CATEGORICAL):
             return None
@@ -136,21 +140,48 @@ class Labels:
             key = self._tamed(key)
             labels = {**dict(key[0]), **dict(key[1])}
             if key in self.combinations:
-                self.combinations[key].last_call = call
-                return self.combinations[key], []
+                known = self.combinations[key]
+                known.last_call = call
+                return known, self._complete(key, known, call, keep_calls, off)
+        codes = bytes([UNKNOWN]) * len(_NAMES) + bytes([ABSENT]) * (CATEGORICAL_COLUMNS - len(_NAMES))
+        known = Combination(0, call, codes, labels)
+        new = self._complete(key, known, call, keep_calls, off)
+        known.number = self._number(call, keep_calls)
+        if known.number or len(self.combinations) < MAX_COMBINATIONS:
+            self.combinations[key] = known
+        return known, new
+
+    def _complete(
+        self, key: Key, known: Combination, call: int, keep_calls: int, off: frozenset[str]
+    ) -> list[tuple[int, int]]:
+        """Look the codes up that are UNKNOWN; the (column, category) pairs that are new with them."""
         new: list[tuple[int, int]] = []
-        codes = bytearray(b"\xff" * CATEGORICAL_COLUMNS)
+        codes = bytearray(known.codes)
         for column, name in enumerate(_NAMES):
-            value = "+".join(sorted(set(key[2]))) if column == _TOOL_NAMES else labels.get(name)
+            if codes[column] != UNKNOWN:
+                continue
+            codes[column] = ABSENT
+            value = "+".join(sorted(set(key[2]))) if column == _TOOL_NAMES else known.labels.get(name)
             if not value or name in off or name in self.wild:
                 continue
             codes[column], first = self.code(column, value[:128], call, keep_calls)
             if first:
                 new.append((column, codes[column]))
-        known = Combination(self._number(call, keep_calls), call, bytes(codes), labels)
-        if known.number or len(self.combinations) < MAX_COMBINATIONS:
-            self.combinations[key] = known
-        return known, new
+        known.codes = bytes(codes)
+        return new
+
+    def move(self, columns: Sequence[int]) -> None:
+        """The codes come from a state with other columns: `columns[k]` is what its column k is here, -1 for nothing."""
+        moves = [(old, new) for old, new in enumerate(columns) if new >= 0]
+        categories: list[dict[str, int]] = [{} for _ in range(CATEGORICAL_COLUMNS)]
+        for old, new in moves:
+            categories[new] = self.categories[old]
+        self.categories = categories
+        for known in self.combinations.values():
+            codes = bytearray([UNKNOWN] * len(_NAMES) + [ABSENT] * (CATEGORICAL_COLUMNS - len(_NAMES)))
+            for old, new in moves:
+                codes[new] = known.codes[old]
+            known.codes = bytes(codes)
 
     def _number(self, call: int, keep_calls: int) -> int:
         """A free number for a combination; 0 ("not listed") where all are in use."""
@@ -169,11 +200,11 @@ class Labels:
         for name, value in labels.items():
             if name not in self.window and len(self.window) >= MAX_COUNTED:
                 continue
-            values = self.window.setdefault(name, set())
+            values = self.window.setdefault(name, {})
             if len(values) <= WILD_VALUES:
-                values.add(value)
+                values[value] = None
             if len(values) > WILD_VALUES and len(self.wild) < MAX_COUNTED:
-                self.wild.add(name)
+                self.wild[name] = None
                 del self.window[name]
                 found = True
         return found

@@ -1,6 +1,6 @@
 """How the state of all scopes lies in memory: arenas, tables, a batch, and the constants of the signals."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,21 +53,26 @@ SCOPE = np.dtype(
         ("summary_check_time", "i8"),
         ("summary_check_call", "i8"),  # look_time waits for this call, but not beyond look_latest
         ("latest_check_time", "i8"),
-        ("ids", "i8"),  # id hashes remembered so far
-        ("repeated", "i8"),  # calls whose id was among them
+        ("repeated", "i8"),  # calls whose id was among those of the last ones
     ],
     align=True,
 )
 
-RING_ROW = np.dtype(
-    [
-        ("time", "u4"),  # seconds since the first call of the scope
-        ("labels", "u2"),  # the call's set of labels in the scope's table
-        ("flags", "u2"),  # see Observation.flags
-        ("texts", "u1"),  # what was measured of its texts, see vector_text.TextBatch
-        ("scores", "i1", len(NUMERIC)),
-    ]
-)
+
+def ring_row(numbers: int) -> np.dtype[Any]:
+    """What the ring keeps of a call, with the scores of so many numeric signals."""
+    return np.dtype(
+        [
+            ("time", "u4"),  # seconds since the first call of the scope
+            ("flags", "u4"),  # see Observation.flags: 16 of 2 bits
+            ("labels", "u2"),  # the call's set of labels in the scope's table
+            ("texts", "u1"),  # what was measured of its texts, see texts.rows.TextBatch
+            ("scores", "i1", numbers),
+        ]
+    )
+
+
+RING_ROW = ring_row(len(NUMERIC))
 
 
 class State(NamedTuple):
@@ -106,7 +111,7 @@ class Batch(NamedTuple):
     binaries: npt.NDArray[np.int8]  # (entries, binary columns), -1 where not measured
     codes: npt.NDArray[np.int8]  # (entries, categorical columns), -1 where not measured
     labels: npt.NDArray[np.uint16]
-    flags: npt.NDArray[np.uint16]
+    flags: npt.NDArray[np.uint32]
     tokens: Floats32  # (entries, 2): output and input tokens
     alarms: npt.NDArray[np.bool_]  # a River detector raised an alarm at this entry
     repeated: npt.NDArray[np.bool_]  # written by the kernel: the call's id was seen before

@@ -1,19 +1,13 @@
 """What the engine keeps of one scope besides its detectors."""
 
-from collections import deque
-from dataclasses import dataclass, field
-
 from leeboard.detectors import Evidence
-from leeboard.detectors.river import RiverDetector
 from leeboard.schemas import Alert, scope_parts
-from leeboard.schemas.alert import Severity
-from msgspec import Struct
+from leeboard.schemas.alert import Resolution, Severity
+from msgspec import Struct, field
 
 from .keys import DetectorKey
 from .labels import Labels
 
-#: ids of recent calls kept for examples
-RECENT_IDS = 64
 #: deploy announcements kept
 MAX_DEPLOYS = 8
 #: resolved incidents that a person may still confirm
@@ -124,36 +118,39 @@ class Incident(Struct):
     baseline_end: int = 0
     #: the newest alert; a resolve repeats what it said
     last: Alert | None = None
+    #: how it ends when no lasting shift is left
+    ends_as: Resolution = "recovered"
 
 
-@dataclass(slots=True)
-class Scope:
-    """One scope. `encoded` (calls) and `time` are ahead of the detectors inside a batch."""
+class Scope(Struct, array_like=True):
+    """One scope: all that is kept of it but arrays; a snapshot holds it as it is.
+
+    `encoded` (calls) and `time` are ahead of the detectors inside a batch.
+    """
 
     key: str
+    #: where its detectors lie; 0 in a snapshot
     slot: int
     first_call: str
     encoded: int = 0
     time: int = 0
     labels: Labels = field(default_factory=Labels)
     #: columns of the scope's score signals
-    scores: dict[str, int] = field(default_factory=dict)
-    categorical_scores: dict[str, int] = field(default_factory=dict)
-    recent: deque[RecentId] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
-    counts: dict[str, int] = field(default_factory=dict)
+    scores: dict[str, int] = {}
+    categorical_scores: dict[str, int] = {}
+    counts: dict[str, int] = {}
     #: names of the categories that have a detector
-    names: dict[DetectorKey, str] = field(default_factory=dict)
+    names: dict[DetectorKey, str] = {}
     #: scope time since which a detector keeps the frozen reference of a change that was too small to matter
-    retained: dict[DetectorKey, int] = field(default_factory=dict)
+    retained: dict[DetectorKey, int] = {}
     incident: Incident | None = None
-    closed: list[Incident] = field(default_factory=list)
-    deploys: list[Announced] = field(default_factory=list)
+    closed: list[Incident] = []
+    deploys: list[Announced] = []
     muted_until: int = 0
     #: scope time from which the next summary is due
     summary_time: int = 0
     summary_calls: int = 0
-    first_seen: dict[str, list[str]] = field(default_factory=dict)
-    river: dict[str, RiverDetector] = field(default_factory=dict)
+    first_seen: dict[str, list[str]] = {}
     #: None while no call had a text
     texts: TextsSeen | None = None
     #: position of the last record that went into this state

@@ -1,5 +1,7 @@
 """The texts of all scopes: counts, rings, texts that wait for their quantiser, and the rows of their detectors."""
 
+from typing import Any, ClassVar
+
 import numpy as np
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.jit import Record
@@ -33,6 +35,9 @@ RINGS = {"outputs": (STYLE_COLUMN, CONDITIONAL), "inputs": (CONTENT, CONDITIONAL
 class TextBank:
     """What is kept of texts, by scope slot; the rows of detectors by column of SIGNALS."""
 
+    #: raised whenever what was kept before (counts, rings, texts in warm-up) would mean something else to the kernels
+    version: ClassVar[int] = 1
+
     def __init__(self, scopes: int) -> None:
         self.texts = Rows(TEXT_STATE)
         self.stores = Rows(STORE)
@@ -41,6 +46,10 @@ class TextBank:
         self.parts = FeatureChanges(TEXT_FEATURES)
         self.table = np.full((scopes, 2 + len(SIGNALS)), -1, np.int32)
         self.chunks = np.full((scopes, WARM_UP_CHUNKS), -1, np.int32)
+
+    def layout(self) -> tuple[np.dtype[Any], ...]:
+        """What is kept of the texts of a scope beside its detectors."""
+        return self.texts.array.dtype, self.stores.array.dtype, self.warm_up.array.dtype
 
     def resize(self, scopes: int) -> None:
         """Room for more scopes."""

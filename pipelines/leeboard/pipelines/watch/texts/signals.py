@@ -44,10 +44,18 @@ ADDED = np.array([OUTPUT_ROW, PAIR_ROW, INPUT_ROW])
 #: earlier, and most scopes of a fleet have fewer calls. Store and directions come before text number FIT_EVENTS
 PARTS_CALL = 101
 assert PARTS_CALL <= FIT_EVENTS
+#: the order in which a scope begins with its signals
+STARTING = (OUTPUT_PARTS, STYLE_COLUMN, INPUT_PARTS, CONTENT, CONDITIONAL)
 #: a quantiser is degenerate when less than this share of the coordinates that varied at its fit still vary
 DEGENERATE_BELOW = 0.75
 #: newest rows in which coordinates must vary
 DEGENERATE_EVENTS = 100
+
+
+def has_enough(column: int, outputs: int, inputs: int) -> bool:
+    """Are so many outputs and inputs of a scope enough for a signal to begin?"""
+    texts = {OUTPUT_PARTS: outputs, STYLE_COLUMN: outputs, INPUT_PARTS: inputs, CONTENT: inputs}
+    return texts.get(column, min(outputs, inputs)) >= (FIT_EVENTS if column in DIRECTIONS else PARTS_CALL)
 
 
 class TextArenas(NamedTuple):

@@ -1,8 +1,7 @@
-"""Trouble of leeboard itself: no summaries any more, or no broker. Pure; time is an argument."""
+"""Messages about leeboard itself: no summaries any more, no broker, or a test."""
 
 from typing import Literal, TypeAlias
 
-from leeboard.pipelines.notify.messages.message import Message
 from leeboard.schemas import (
     Alert,
     AlertEvidence,
@@ -16,12 +15,13 @@ from leeboard.schemas import (
     Verdict,
     scope_key,
 )
-from msgspec import Struct
+
+from .message import Message
 
 Trouble: TypeAlias = Literal["stalled", "unreachable"]
 TROUBLES: tuple[Trouble, ...] = ("stalled", "unreachable")
-Turning: TypeAlias = Literal["trigger", "resolve"]
-SAYS = {
+OwnStatus: TypeAlias = Literal["trigger", "resolve"]
+_SENTENCES = {
     "stalled": (
         "leeboard stalled: no summary of any scope has arrived for {minutes:g} minutes, while the broker answers. "
         "Nothing may be watched: look at the workers (`leeboard lag`) and at what sends the calls"
@@ -34,50 +34,8 @@ SAYS = {
 }
 
 
-class Turn(Struct, frozen=True):
-    """A trouble began or ended."""
-
-    trouble: Trouble
-    status: Turning
-
-
-class DeadMan:
-    """Watches for silence. `after_s`: silence of so many seconds, of a process that is connected, is trouble."""
-
-    def __init__(self, after_s: float, now_s: float) -> None:
-        self._after_s = after_s
-        #: the last summary, or the moment from which one could have been seen
-        self._quiet_since_s = now_s
-        self._connected_s = now_s
-        self._was_connected = True
-        self.open: set[Trouble] = set()
-
-    def step(self, now_s: float, *, connected: bool, summaries: bool) -> list[Turn]:
-        """What has changed. `connected`: the broker answers; `summaries`: some arrived since the last step."""
-        if connected:
-            if not self._was_connected:  # nobody could have seen summaries meanwhile
-                self._quiet_since_s += now_s - self._connected_s
-            self._connected_s = now_s
-        self._was_connected = connected
-        if summaries:
-            self._quiet_since_s = now_s
-        away = now_s - self._connected_s >= self._after_s
-        silent = connected and now_s - self._quiet_since_s >= self._after_s
-        changes = self._set("unreachable", began=away, ended=connected)
-        return changes + self._set("stalled", began=silent, ended=summaries)
-
-    def _set(self, trouble: Trouble, *, began: bool, ended: bool) -> list[Turn]:
-        if began and trouble not in self.open:
-            self.open.add(trouble)
-            return [Turn(trouble, "trigger")]
-        if ended and trouble in self.open:
-            self.open.discard(trouble)
-            return [Turn(trouble, "resolve")]
-        return []
-
-
 def own_message(
-    kind: Literal["stalled", "unreachable", "test"], status: Turning, app_id: str, time_ms: int, minutes: float = 0.0
+    kind: Literal["stalled", "unreachable", "test"], status: OwnStatus, app_id: str, time_ms: int, minutes: float = 0.0
 ) -> Message:
     """A message about leeboard itself, as a page without signals. Its key is the same in every process of `app_id`."""
     key = f"leeboard_{kind}/{app_id}"
@@ -96,7 +54,7 @@ def own_message(
         level=1.0,
         floor_passed=False,
         change=Change(estimate=time_ms, earliest=time_ms, latest=time_ms, calls_since=0),
-        verdict=Verdict(kind="cannot_tell", confidence="firm", sentence=SAYS[kind].format(minutes=minutes)),
+        verdict=Verdict(kind="cannot_tell", confidence="firm", sentence=_SENTENCES[kind].format(minutes=minutes)),
         signals=[],
         evidence=AlertEvidence(
             engine_version="",

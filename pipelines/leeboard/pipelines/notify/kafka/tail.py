@@ -7,7 +7,7 @@ from typing import Any
 from kafka import TopicPartition
 from leeboard.pipelines.kafka.operate.reading import partitions_of, read_span
 
-POLL_MS = 200
+TAIL_POLL_MS = 200
 
 
 def past(consumer: Any, topic: str, since_ms: int) -> Iterator[Any]:
@@ -26,7 +26,7 @@ def onward(consumer: Any, topics: list[str], stop: threading.Event, since_ms: in
     for partition, first in starts.items():
         consumer.seek(partition, first)
     while not stop.is_set():
-        records = [record for batch in consumer.poll(POLL_MS).values() for record in batch]
+        records = [record for batch in consumer.poll(TAIL_POLL_MS).values() for record in batch]
         yield from sorted(records, key=lambda record: (record.timestamp, record.topic, record.offset))
 
 
