@@ -23,7 +23,7 @@ from .watch.settings import (
 
 #: environment variables that override a key: LEEBOARD__SECTION__KEY
 PREFIX = "LEEBOARD__"
-#: keys that are never printed and never in the TOML; each has a twin `..._file`. `*`: any name
+#: keys that are never printed and never in the TOML; each has a `..._file` beside it. `*`: any name
 SECRETS = (
     ("privacy", "key"),
     ("kafka", "security", "password"),

@@ -204,7 +204,7 @@ IDENTITY = (
     "embedder",
     "text_version",
 )
-#: told like IDENTITY where they move with a change, but no signals: never the cause alone
+#: named like IDENTITY where they move with a change, but no signals: never the cause alone
 IDENTITY_LABELS = ("model_requested", "app_version", "sample_rate")
 CATEGORICAL = (
     _category("finish_reason", "output", 0.05),
@@ -214,7 +214,7 @@ CATEGORICAL = (
     _category("output_language", "output", 0.05),
     *(_category(name, "identity", NO_PAGES) for name in IDENTITY),
 )
-#: inputs and features do not page: in traffic whose topics come in runs, a topic that a young scope has not met yet
+#: inputs and features do not page: in traffic whose topics come in runs, a topic that is new to a scope with few calls
 #: reaches any level though nothing changes (docs/BENCHMARKS.md, texts)
 TEXT_FLOOR = 0.2
 TEXT = (
@@ -234,10 +234,10 @@ SCORE = Signal(name="score", channel="quality", kind="numeric", unit="score", fl
 CATEGORICAL_SCORE = Signal(
     name="score", channel="quality", kind="categorical", unit="share", floor=0.05, source="score"
 )
-#: score signals of one scope that are told apart, numeric and categorical; later ones are counted and left out
+#: score signals of one scope, numeric and categorical; later ones are counted and left out
 MAX_SCORES = 8
 MAX_CATEGORICAL_SCORES = 4
-#: units of signals whose effects are told in standard deviations
+#: units of signals whose effects are in standard deviations
 UNITS_IN_SD = frozenset(signal.unit for signal in (*NUMERIC, *TEXT, SCORE) if signal.measure == "sd")
 
 FLAG_COLUMNS = len(FLAGS)

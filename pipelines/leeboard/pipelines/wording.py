@@ -38,7 +38,7 @@ GUARANTEES = {
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, marks that turn the direction of writing, and other invisible ones."""
+    """`text` without control characters, characters that turn the direction of writing, and other invisible ones."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if unicodedata.category(c) == "Zs" else "\ufffd" for c in text)
@@ -158,7 +158,7 @@ def interval_text(signal: SignalShift) -> str:
 
 
 def before_after(signal: SignalShift) -> tuple[str, str]:
-    """The values before and after, with their unit; a ratio is told against 1."""
+    """The values before and after, with their unit; a ratio is relative to 1."""
     if signal.unit == "ratio":
         return f"×{signal.before:.3g}", f"×{signal.after:.3g}"
     if signal.detector == TEXT_DETECTOR:
@@ -170,8 +170,8 @@ def text_move(move: TextMove) -> str:
     """What moved in texts: a feature's mean, or the share of texts that use an entry of the style vocabulary."""
     if move.kind == "style":
         return f"in {move.before:.0%} of the texts → {move.after:.0%}"
-    told = f"{feature_text(move.before, move.unit)} → {feature_text(move.after, move.unit)}"
-    return told if move.sd is None else f"{told} ({move.sd:+.2g} sd)"
+    said = f"{feature_text(move.before, move.unit)} → {feature_text(move.after, move.unit)}"
+    return said if move.sd is None else f"{said} ({move.sd:+.2g} sd)"
 
 
 def visible_text(visible: float | None, unit: str) -> str:
@@ -195,8 +195,8 @@ def lately(signal: SignalSummary) -> str:
     if signal.share is not None:
         return f"{signal.share:.1%} yes"
     most = sorted(signal.shares.items(), key=lambda item: (-item[1], item[0]))[:3]
-    told = ", ".join(f"{shorten(name, 40)} {share:.0%}" for name, share in most)
-    return told + (f" and {len(signal.shares) - len(most)} more" if len(signal.shares) > len(most) else "")
+    said = ", ".join(f"{shorten(name, 40)} {share:.0%}" for name, share in most)
+    return said + (f" and {len(signal.shares) - len(most)} more" if len(signal.shares) > len(most) else "")
 
 
 def shift_text(signal: SignalShift) -> str:
@@ -223,12 +223,12 @@ def shift_text(signal: SignalShift) -> str:
 def texts_shift_text(texts: TextShift) -> str:
     """What moved in the texts of a side, in words; empty where nothing can be named."""
     features = [x for x in texts.moves if x.kind == "feature"][:NAMED_FEATURES]
-    told = [f"{x.name} {feature_text(x.before, x.unit)} -> {feature_text(x.after, x.unit)}" for x in features]
+    said = [f"{x.name} {feature_text(x.before, x.unit)} -> {feature_text(x.after, x.unit)}" for x in features]
     style = [x for x in texts.moves if x.kind == "style"][:NAMED_STYLES]
-    told += [f'"{x.name}" in {x.before * 100:.0f} % -> {x.after * 100:.0f} % of texts' for x in style]
+    said += [f'"{x.name}" in {x.before * 100:.0f} % -> {x.after * 100:.0f} % of texts' for x in style]
     if texts.new_share is not None:
-        told.append(f"about {texts.new_share * 100:.0f} % are unlike those before")
-    return f"{texts.side}s: {', '.join(told)}" if told else ""
+        said.append(f"about {texts.new_share * 100:.0f} % are unlike those before")
+    return f"{texts.side}s: {', '.join(said)}" if said else ""
 
 
 def verdict_sentence(signals: Sequence[SignalShift], labels: Sequence[LabelShift], texts: Sequence[TextShift]) -> str:

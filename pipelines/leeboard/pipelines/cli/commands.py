@@ -31,7 +31,7 @@ COMMANDS = {
         "demo",
         "Ten simulated days of eight applications in one process: what was injected, what was found, and a report.",
     ),
-    "dlq": LateCommand("kafka.dlq", "dlq", "Look at dead letters, or send their records again."),
+    "dlq": LateCommand("kafka.dlq", "dlq", "List dead letters, or send their records again."),
     "lag": LateCommand("kafka.lag", "lag", "Records that each stage has still to take, and how many processes it has."),
     "notify": LateCommand(
         "people.notify",
@@ -53,7 +53,7 @@ COMMANDS = {
         "simulate_command",
         "Write calls of eight applications as JSONL: daily cycle, slow variation, and injected causes.",
     ),
-    "state": LateCommand("kafka.state", "state", "Look at the state of the scopes, or drop it."),
+    "state": LateCommand("kafka.state", "state", "List the state of the scopes, or drop it."),
     "topics": LateCommand("kafka.topics", "topics", "Create and check the topics."),
     "worker": LateCommand(
         "kafka.worker",

@@ -84,7 +84,7 @@ class Fit:
 
 
 def stack(base: Sequence[IntArray], candidate: Sequence[IntArray]) -> Layout:
-    """Put the rows of two sides one below the other; groups of the two sides stay apart.
+    """Put the rows of two sides one below the other; groups of the two sides stay disjoint.
 
     A session on both sides correlates them. Where it moves them the same way, as it does in practice, taking the sides
     for independent makes intervals too wide, not too narrow.
@@ -197,8 +197,8 @@ def _freedom(side: IntArray, groups: IntArray, rho: float) -> FloatArray:
     """Count the degrees of freedom of each side, shape (2,), at least 1, 0 for a side without rows.
 
     The sum of a group of m rows has variance proportional to a = m (1 + (m - 1) rho); a side with few or unequal groups
-    is worth (sum a)^2 / sum a^2 groups (Satterthwaite's approximation with the estimated correlation, as Imbens and
-    Kolesar, Review of Economics and Statistics 98, 2016).
+    has an effective number of groups (sum a)^2 / sum a^2 (Satterthwaite's approximation with the estimated correlation,
+    as Imbens and Kolesar, Review of Economics and Statistics 98, 2016).
     """
     size = np.bincount(groups)
     of_side = _side_of_group(side, groups)

@@ -115,7 +115,7 @@ def _with_effect(
     shown = p_adjusted is not None and p_adjusted <= FAMILY_ERROR
     low, high = effect.interval(level)
     if not shown:
-        # an exact test of small counts can be more careful than the interval: the interval then gives way
+        # an exact test of small counts can be wider than the interval: the interval is then widened to hold zero
         low, high = min(low, 0.0), max(high, 0.0)
     floor = math.log1p(signal.floor) if signal.scale == "log" else signal.floor
     verdict = _verdict(signal, effect, shown=shown, floor=floor, level=level)

@@ -61,7 +61,7 @@ def pair_calls(matching: Matching, base: BoolArray, candidate: BoolArray, min_pa
 
     Pairs are used when there are at least `min_pairs` and they cover at least half of the inputs of the side that has
     fewer (a call without hash is an input of its own). Then most of what the smaller side knows stays in, and the
-    spread between inputs drops out. The rule looks at which values exist, never at the values.
+    spread between inputs drops out. The rule depends on which values exist, never on the values.
     """
     codes_base, codes_candidate = np.where(base, matching.base, -1), np.where(candidate, matching.candidate, -1)
     in_base, in_candidate = np.unique(codes_base[codes_base >= 0]), np.unique(codes_candidate[codes_candidate >= 0])

@@ -56,7 +56,7 @@ class ComparedSignal:
         return np.log(values + self.offset) if self.scale == "log" else values
 
     def amount(self, mean: float) -> float | None:
-        """Give a mean of `logarithm` in the signal's unit; None where it is no number worth printing."""
+        """Give a mean of `logarithm` in the signal's unit; None where it is too large to be one."""
         if self.scale != "log":
             return mean
         return max(math.exp(mean) - self.offset, 0.0) if mean < LARGEST_LOG else None
@@ -95,7 +95,7 @@ def _number(
     return ComparedSignal(
         signal.name,
         signal.channel,
-        # at equal tokens both sides are told in the unit of the number itself
+        # at equal tokens the means of both sides are in the unit of the number itself
         BY_NAME[signal.field].unit,
         "log" if signal.logarithmic else "linear",
         signal.better,

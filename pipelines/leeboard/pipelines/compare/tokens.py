@@ -48,7 +48,7 @@ def given_tokens(
 def _common(
     base: FloatArray, candidate: FloatArray, in_base: BoolArray, in_candidate: BoolArray
 ) -> tuple[BoolArray, BoolArray]:
-    """Mark the calls whose size is found on both sides; False outside the masks."""
+    """Find the calls whose size is found on both sides; False outside the masks."""
     n = np.array([in_base.sum(), in_candidate.sum()], np.float64)
     if not n.all():
         return in_base & False, in_candidate & False

@@ -176,12 +176,12 @@ def budget(result: ReplayResult) -> Budget:
     pages, span = _fullest(times, rate)
     most = rate * span + H + 1
     held = pages <= most + 1e-9
-    told = counted(pages, "page was", "pages were")
+    count = counted(pages, "page was", "pages were")
     within = f"within {duration(span)}" if span else "at one moment"
     sentence = (
-        f"The budget held. At its fullest {told} counted {within}, where at most {most:.2f} are possible."
+        f"The budget held. At its fullest {count} counted {within}, where at most {most:.2f} are possible."
         if held
-        else f"The budget did not hold: {told} counted {within}, where at most {most:.2f} are possible."
+        else f"The budget did not hold: {count} counted {within}, where at most {most:.2f} are possible."
     )
     return Budget(held, sentence, _steps(result, start, rate))
 

@@ -126,7 +126,7 @@ def write_report(result: ReplayResult, recorder: Recorder, config: Config) -> st
             result=result,
             config=config,
             engine=(ENGINE_VERSION, config.engine().fingerprint(), numerics_tag()),
-            tally=tally(incidents),
+            counts=incident_counts(incidents),
             headline=page_headline(result, incidents),
             timeline=timeline(result, recorder, anchors),
             budget=budget(result),
@@ -151,7 +151,7 @@ def write_report(result: ReplayResult, recorder: Recorder, config: Config) -> st
     )
 
 
-def tally(incidents: list[ReplayedIncident]) -> dict[str, int]:
+def incident_counts(incidents: list[ReplayedIncident]) -> dict[str, int]:
     """Incidents by what became of them."""
     found = dict.fromkeys(("page", "joined", "waiting", "notice"), 0)
     for incident in incidents:

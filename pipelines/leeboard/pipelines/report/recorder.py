@@ -24,11 +24,11 @@ ROW = np.dtype(
 MAX_CALLS = 2_000_000
 #: scopes kept: 20,000 x about 5 KB (dictionaries and the smallest array) = 100 MB; calls of later ones are only counted
 MAX_SCOPES = 20_000
-#: values of one categorical signal of one scope that are told apart
+#: values of one categorical signal of one scope that are kept distinct
 MAX_VALUES = 64
 #: values kept over all scopes: 200,000 x at most 250 bytes = 50 MB
 MAX_NAMES = 200_000
-#: codes of "not measured" and of values beyond those that are told apart
+#: codes of "not measured" and of values beyond those that are kept distinct
 ABSENT, OTHER = 0, 255
 SMALLEST = 16
 

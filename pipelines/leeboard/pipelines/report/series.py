@@ -15,7 +15,7 @@ from ..arrays import FloatArray, IntArray
 from ..watch.batch.encoder import INLINE
 from .recorder import ABSENT, OTHER, CallRows, Track
 
-#: calls from which on it can be told what a call of so many tokens takes
+#: fewest calls that show what a call of so many tokens takes
 FIT_CALLS = 30
 Z95 = 1.959963984540054
 
@@ -41,7 +41,7 @@ class Series:
         return self.categories is not None or self.unit == "yes or no"
 
     def code(self, category: str | None) -> float:
-        """The value whose share is told: yes, or the code of a category (-1 where it was not recorded)."""
+        """The value whose share is drawn: yes, or the code of a category (-1 where it was not recorded)."""
         if self.categories is None:
             return 1.0
         return float(next((code for code, name in sorted(self.categories.items()) if name == category), -1))
@@ -60,7 +60,7 @@ class Series:
 def series_of(track: Track, name: str, before_ms: tuple[int, int]) -> Series | None:
     """The values of a signal; None where they were not recorded.
 
-    `before_ms`: start and end of the calls before the change. What is judged given the tokens of its call is told
+    `before_ms`: start and end of the calls before the change. What is judged given the tokens of its call is drawn
     against what calls with its tokens took then.
     """
     rows = track.rows[np.argsort(track.rows["time"], kind="stable")]

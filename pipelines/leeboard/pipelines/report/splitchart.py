@@ -54,18 +54,18 @@ def _share_bars(before: Series, since: Series, wanted: list[str]) -> Figure:
     codes = _categories(before, since, wanted)
     traces: list[Figure] = []
     highest = 0.0
-    told: list[list[str]] = []
+    share_texts: list[list[str]] = []
     # horizontal bars of a group stand from bottom to top: what comes last is the upper one
     for offset, colour, series in ((-0.22, "since", since), (0.0, "before", before)):
         bars = [share_with_interval(int((series.values == code).sum()), len(series.values)) for code in codes]
         share, low, high = np.array(bars).reshape(-1, 3).T
         highest = max(highest, float(high.max(initial=0.0)))
-        told.insert(0, [tick_text(each, "share") for each in share.tolist()])
+        share_texts.insert(0, [tick_text(each, "share") for each in share.tolist()])
         traces.append(
             {
                 "type": "bar",
                 "orientation": "h",
-                "y": [-place for place in range(len(codes))],
+                "y": [-row for row in range(len(codes))],
                 "x": digits(share),
                 "width": 0.22,
                 "offset": offset - 0.1,
@@ -76,9 +76,9 @@ def _share_bars(before: Series, since: Series, wanted: list[str]) -> Figure:
             }
         )
     names = [
-        {"text": f"{plotly_text(name)}: {p} → {q}", "x": 0, "xref": "paper", "y": -place + 0.14, "xanchor": "left"}
+        {"text": f"{plotly_text(name)}: {p} → {q}", "x": 0, "xref": "paper", "y": -row + 0.14, "xanchor": "left"}
         | {"yanchor": "bottom", "showarrow": False, "font": {"size": 12, "color": "ink"}}
-        for place, (name, p, q) in enumerate(zip(codes.values(), *told, strict=True))
+        for row, (name, p, q) in enumerate(zip(codes.values(), *share_texts, strict=True))
     ]
     layout = {
         "height": max(HEIGHT_PX, 60 + 56 * len(codes)),

@@ -42,7 +42,7 @@ class Ruler:
     by_calls: bool
 
     def at(self, epoch_ms: int) -> float:
-        """Where a moment is."""
+        """Position of a time on it."""
         return float(np.searchsorted(self.times, epoch_ms)) - 0.5 if self.by_calls else epoch_ms
 
     def ends(self) -> tuple[float, float]:
@@ -56,9 +56,9 @@ class Ruler:
         ends = list(self.ends())
         if not self.by_calls:
             return {"type": "date", "range": ends}
-        places = sorted({round(place) for place in np.linspace(0, len(self.times) - 1, TICKS).tolist()})
-        names = [f"{moment(int(self.times[place])):%Y-%m-%d<br>%H:%M}" for place in places]
-        return {"type": "linear", "range": ends, "tickvals": places, "ticktext": names, "tickangle": 0}
+        positions = sorted({round(position) for position in np.linspace(0, len(self.times) - 1, TICKS).tolist()})
+        names = [f"{moment(int(self.times[position])):%Y-%m-%d<br>%H:%M}" for position in positions]
+        return {"type": "linear", "range": ends, "tickvals": positions, "ticktext": names, "tickangle": 0}
 
 
 def time_chart(series: Series, alert: Alert, end: Alert | None, category: str | None) -> TimeChart | None:
@@ -97,8 +97,8 @@ def time_chart(series: Series, alert: Alert, end: Alert | None, category: str | 
         "margin": {"t": 18 if end is None else 32},
         **_marks(alert, end, ruler),
     }
-    told = f"{calls[0]}" if len(calls) == 1 else f"{calls[0]} to {calls[-1]}"
-    return TimeChart({"data": traces, "layout": layout}, told, ruler.by_calls)
+    bin_calls = f"{calls[0]}" if len(calls) == 1 else f"{calls[0]} to {calls[-1]}"
+    return TimeChart({"data": traces, "layout": layout}, bin_calls, ruler.by_calls)
 
 
 def in_bursts(times: IntArray) -> bool:
@@ -117,7 +117,7 @@ def _band(bins: Bins, offset: int, colour: str, series: Series, ruler: Ruler) ->
         hover = (
             "median %{y:,.4~g} of %{customdata[2]} calls<br>10-90 %: %{customdata[0]:,.4~g} to %{customdata[1]:,.4~g}"
         )
-    told = [list(each) for each in zip(low, high, bins.calls, map(when, bins.times), strict=True)]
+    hover_rows = [list(each) for each in zip(low, high, bins.calls, map(when, bins.times), strict=True)]
     return [
         {
             "type": "scatter",
@@ -134,7 +134,7 @@ def _band(bins: Bins, offset: int, colour: str, series: Series, ruler: Ruler) ->
             "mode": "lines" if len(x) > 2 * LEAST_BINS else "lines+markers",
             "x": x,
             "y": middle,
-            "customdata": told,
+            "customdata": hover_rows,
             "line": {"width": 2, "color": colour},
             "marker": {"size": 5, "color": colour},
             "hovertemplate": "%{customdata[3]}<br>" + hover + "<extra></extra>",
@@ -150,11 +150,11 @@ def _marks(alert: Alert, end: Alert | None, ruler: Ruler) -> Figure:
         | {"yref": "paper", "fillcolor": "change-soft", "line": {"width": 0}, "layer": "below"}
     ]
     notes: list[Figure] = []
-    marks = [("change", change.estimate, "solid", 0), ("opened", alert.opened_at, "dot", 0)]
+    events = [("change", change.estimate, "solid", 0), ("opened", alert.opened_at, "dot", 0)]
     if end is not None:
-        marks.append((end.resolution or "resolved", end.time, "dot", 1))
+        events.append((end.resolution or "resolved", end.time, "dot", 1))
     first, last = ruler.ends()
-    for name, epoch_ms, dash, row in marks:
+    for name, epoch_ms, dash, row in events:
         at = ruler.at(epoch_ms)
         shapes.append(
             {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper"}

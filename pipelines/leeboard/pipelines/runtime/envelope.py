@@ -1,12 +1,33 @@
-"""Keys and headers of records: CloudEvents in binary mode, and the position of the record that caused an alert."""
+"""Keys, headers and markers of records: CloudEvents in binary mode, the position of the record that caused an alert."""
 
 from datetime import UTC, datetime
 
 from leeboard.schemas import Alert, Page
+from msgspec import Struct
 
 from .fold import POSITION_HEADER, RecordHeaders
 
 JSON_TYPE = b"application/json"
+#: keys of the markers in the state topic
+DONE_KEY, BASE_KEY = b"#done", b"#base"
+#: between scope and part in a key of the state topic; percent-encoded keys hold none
+PART_SEPARATOR = "#"
+
+
+class DoneMarker(Struct, array_like=True, frozen=True):
+    """The marker `done`."""
+
+    next: int
+
+
+class BaseMarker(Struct, array_like=True, frozen=True):
+    """The marker `base`."""
+
+    next: int
+    #: source -> offset and index of its newest record
+    sources: dict[str, tuple[int, int]]
+    #: offsets of records on which the engine failed
+    failed: list[int]
 
 
 def cloud_event(kind: str, id_: str, time_ms: int, source: str) -> list[tuple[str, bytes]]:

@@ -18,36 +18,25 @@ from leeboard.pipelines.watch.snapshot.codec import StateError
 from leeboard.schemas import Alert, Observation, Refused, Reject, Summary, encode, reject
 from msgspec import Struct
 
-from .envelope import alert_headers, scope_of_key
+from .envelope import (
+    BASE_KEY,
+    DONE_KEY,
+    PART_SEPARATOR,
+    BaseMarker,
+    DoneMarker,
+    alert_headers,
+    scope_of_key,
+)
 from .fold import BEYOND_ALL_OFFSETS, EngineFailed, IncomingRecord, OutgoingRecord, UnreadableState
 from .incoming import Watermarks, decode_measured
 
 log = logging.getLogger(__name__)
 
-DONE_KEY, BASE_KEY = b"#done", b"#base"
-#: between scope and part in a key of the state topic; percent-encoded keys hold none
-PART_SEPARATOR = "#"
 #: positions whose watermarks are saved, one a publish; beyond the limit every second one is dropped. `base` is one of
 #: them: with fewer a restore reads more records again, nothing else
 MAX_SAVED_POSITIONS = 64
 #: offsets of records on which the engine failed, kept until `base` has passed them
 MAX_FAILED_OFFSETS = 1000
-
-
-class DoneMarker(Struct, array_like=True, frozen=True):
-    """The marker `done`."""
-
-    next: int
-
-
-class BaseMarker(Struct, array_like=True, frozen=True):
-    """The marker `base`."""
-
-    next: int
-    #: source -> offset and index of its newest record
-    sources: dict[str, tuple[int, int]]
-    #: offsets of records on which the engine failed
-    failed: list[int]
 
 
 class WrittenScope(Struct):

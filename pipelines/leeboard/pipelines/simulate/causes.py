@@ -21,8 +21,8 @@ def _snake(name: str) -> str:
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-class Reach(NamedTuple):
-    """Which calls of a block a cause reaches, and the number of each since its start, from 0."""
+class AffectedCalls(NamedTuple):
+    """Which calls of a block a cause affects, and the number of each since its start, from 0."""
 
     active: BoolArray
     nth: IntArray
@@ -38,7 +38,7 @@ class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
     #: signals of which at least one must move, the root first, and those that may move with them
     moves: ClassVar[tuple[str, ...]] = ()
     follow: ClassVar[tuple[str, ...]] = ()
-    #: right answers to "what moved", best first; empty: nothing that a person should hear of
+    #: right answers to "what moved", best first; empty: nothing that should be reported
     answers: ClassVar[tuple[VerdictKind, ...]] = ()
     #: what happens, {0} is the cause
     says: ClassVar[str] = ""
@@ -50,7 +50,7 @@ class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
 
     @property
     def complete_ms(self) -> int:
-        """When its full effect is reached."""
+        """When its effect is complete."""
         return self.start_ms
 
     @property
@@ -63,7 +63,7 @@ class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
         return self.says.format(self)
 
     def active(self, time_ms: IntArray) -> BoolArray:
-        """Tell which calls fall into its time."""
+        """Find the calls that fall into its time."""
         return (time_ms >= self.start_ms) & (time_ms < (self.end_ms if self.end_ms is not None else np.inf))
 
     def check(self, app: App) -> None:
@@ -73,9 +73,9 @@ class Cause(Struct, frozen=True, kw_only=True, tag_field="cause", tag=_snake):
 
     def apply(self, effects: Effects, active: BoolArray, nth: IntArray) -> None:
         """Change `effects` where `active`; `nth` counts the calls of the scope since the start, from 0."""
-        self._apply(effects, Reach(active, nth))
+        self._apply(effects, AffectedCalls(active, nth))
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         raise NotImplementedError
 
     def _impossible(self, app: App) -> str | None:
@@ -94,7 +94,7 @@ class SilentUpdate(Cause, frozen=True, kw_only=True):
     answers = ("behaviour_changed",)
     says = "the same model name gives answers x{0.length:g} as long, in style {0.style!r}"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.output[on.active] *= self.length
         effects.restyle(on.active, self.style)
 
@@ -111,7 +111,7 @@ class ServedModelChanged(Cause, frozen=True, kw_only=True):
     answers = ("served_model_changed",)
     says = "model_served becomes {0.model.served}, answers x{0.length:g} as long"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.model[on.active] = len(effects.models)
         effects.models.append(self.model)
         effects.output[on.active] *= self.length
@@ -129,7 +129,7 @@ class PromptEdited(Cause, frozen=True, kw_only=True):
     answers = ("prompt_changed",)
     says = "the system text changes to version {0.prompt.version}, answers x{0.length:g} as long"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.prompt[on.active] = len(effects.prompts)
         effects.prompts.append(self.prompt)
         effects.output[on.active] *= self.length
@@ -146,7 +146,7 @@ class TrafficMix(Cause, frozen=True, kw_only=True):
     answers = ("traffic_mix_shifted", "cannot_tell")
     says = "requests of a new kind ({0.kind.name}) take {0.share:.0%} of the calls"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.newcomer[on.active] = len(effects.newcomers)
         effects.newcomers.append(self.kind)
         effects.newcomer_share[on.active] = self.share
@@ -161,7 +161,7 @@ class Slowdown(Cause, frozen=True, kw_only=True):
     answers = ("behaviour_changed", "cannot_tell")
     says = "latency x{0.factor:g}"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.latency[on.active] *= self.factor
 
 
@@ -185,7 +185,7 @@ class ErrorBurst(Cause, frozen=True, kw_only=True):
         if not 0 < self.errors <= self.calls or self.end_ms is not None:
             raise ValueError("error_burst: 0 < errors <= calls, and its end follows from them")
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         spared = on.nth * (self.calls - self.errors) // self.calls  # spread evenly over the burst
         spare = spared != (on.nth + 1) * (self.calls - self.errors) // self.calls
         effects.forced_error |= on.active & (on.nth < self.calls) & ~spare
@@ -203,7 +203,7 @@ class PriceRise(Cause, frozen=True, kw_only=True):
     def _impossible(self, app: App) -> str | None:
         return "cost is left to the price table" if app.usd_per_million is None else None
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.cost[on.active] *= self.factor
 
 
@@ -222,7 +222,7 @@ class OneTenant(Cause, frozen=True, kw_only=True):
     def _impossible(self, app: App) -> str | None:
         return None if self.tenant in app.tenants else f"no tenant {self.tenant!r}"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         here = on.active & (effects.tenant == list(effects.app.tenants).index(self.tenant))
         effects.output[here] *= self.length
         effects.restyle(here, self.style)
@@ -238,7 +238,7 @@ class Truncation(Cause, frozen=True, kw_only=True):
     answers = ("prompt_changed", "behaviour_changed")
     says = "max_tokens is lowered to {0.max_tokens}"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.limit[on.active] = len(effects.max_tokens)
         effects.max_tokens.append(self.max_tokens)
 
@@ -256,7 +256,7 @@ class CachingLost(Cause, frozen=True, kw_only=True):
     def _impossible(self, app: App) -> str | None:
         return None if app.prompt_cache_rate else "no prompt cache"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.prompt_cache[on.active] *= self.remains
 
 
@@ -268,7 +268,7 @@ class FieldLost(Cause, frozen=True, kw_only=True):
     answers = ("cannot_tell", "behaviour_changed")
     says = "input_tokens, output_tokens and cached_tokens are missing"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.tokens_lost |= on.active
 
 
@@ -288,26 +288,26 @@ class SlowDrift(Cause, frozen=True, kw_only=True):
         """When the ramp ends."""
         return self.start_ms + round(self.ramp_days * DAY_MS)
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         done = np.clip((effects.time_ms[on.active] - self.start_ms) / (self.ramp_days * DAY_MS), 0, 1)
         effects.output[on.active] *= np.exp(np.log(self.length) * done)
 
 
 class Release(Cause, frozen=True, kw_only=True):
-    """The application is released and behaves as before. At most worth a notice."""
+    """The application is released and behaves as before. At most a notice."""
 
     version: str = "1.5.0"
 
     follow = ("app_version",)
     says = "app_version becomes {0.version}, nothing else moves"
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.version[on.active] = len(effects.versions)
         effects.versions.append(self.version)
 
 
 class Outlier(Cause, frozen=True, kw_only=True):
-    """One freak call. Nothing that a person should hear of."""
+    """One freak call. Nothing that should be reported."""
 
     input_tokens: int = 913_414
 
@@ -318,7 +318,7 @@ class Outlier(Cause, frozen=True, kw_only=True):
         """One."""
         return 1
 
-    def _apply(self, effects: Effects, on: Reach) -> None:
+    def _apply(self, effects: Effects, on: AffectedCalls) -> None:
         effects.freak[on.active & (on.nth == 0)] = self.input_tokens
 
 
@@ -348,7 +348,7 @@ class Injected(Struct, frozen=True, kw_only=True):
     start_ms: int
     #: None: it lasts until the scenario ends
     end_ms: int | None
-    #: when its full effect is reached (later than the start for a ramp)
+    #: when its effect is complete (later than the start for a ramp)
     complete_ms: int
     #: at least one of `moves` must move, `follow` may; `channels` are those of `moves`
     moves: tuple[str, ...]

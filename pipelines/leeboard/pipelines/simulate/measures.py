@@ -24,7 +24,7 @@ CACHE_CHUNK = 64
 #: no client waits longer
 LONGEST_MS = 600_000.0
 #: a small burst of errors: shortest and longest length in calls, share that fails (1.6 calls in all), and the part of
-#: all errors that comes in bursts. Ten times the usual rate for forty calls: seen in the log, not worth a page
+#: all errors that comes in bursts. Ten times the usual rate for forty calls: visible in the log, no reason for a page
 BURST_CALLS = (20, 60)
 BURST_ERRORS = 0.04
 BURST_PART = 0.3
@@ -39,7 +39,7 @@ ERRORS = {
 OVERLOADED = len(ERRORS) - 1
 #: time that a response cache takes
 CACHE_HIT_MS = 6.0
-#: a cached input token costs this part of a fresh one
+#: a cached input token costs this part of a new one
 CACHED_PRICE = 0.1
 
 NORMALS = ("input", "output", "reasoning", "ttft", "speed", "score")
@@ -86,7 +86,7 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredQuestions:
     """The questions of a scope that are asked again: their kind (uniform), size (normal) and text."""
 
     kind: FloatArray
@@ -94,12 +94,12 @@ class Stored:
     text: IntArray
 
 
-def stored_questions(rng: np.random.Generator) -> Stored:
+def stored_questions(rng: np.random.Generator) -> StoredQuestions:
     """Draw REPEATS questions."""
-    return Stored(rng.random(REPEATS), rng.standard_normal(REPEATS), rng.integers(0, 2**62, REPEATS))
+    return StoredQuestions(rng.random(REPEATS), rng.standard_normal(REPEATS), rng.integers(0, 2**62, REPEATS))
 
 
-def draw(app: App, rng: np.random.Generator, stored: Stored, n: int) -> Draws:
+def draw(app: App, rng: np.random.Generator, stored: StoredQuestions, n: int) -> Draws:
     """Draw everything random about n calls."""
     z = dict(zip(NORMALS, rng.standard_normal((len(NORMALS), n)), strict=True))
     u = dict(zip(UNIFORMS, rng.random((len(UNIFORMS), n)), strict=True))
@@ -197,8 +197,8 @@ def cost_usd(app: App, measures: Measures, effects: Effects) -> FloatArray | Non
     if app.usd_per_million is None:
         return None
     price_in, price_out = app.usd_per_million
-    fresh = measures.input - measures.cached_tokens * (1 - CACHED_PRICE)
-    cost = (fresh * price_in + measures.output * price_out) / 1e6 * effects.cost
+    uncached = measures.input - measures.cached_tokens * (1 - CACHED_PRICE)
+    cost = (uncached * price_in + measures.output * price_out) / 1e6 * effects.cost
     return np.where(measures.cached, 0.0, cost).round(9)
 
 
@@ -248,15 +248,17 @@ def _time_to_error(draws: Draws, error: IntArray) -> FloatArray:
 
 
 def _speeds(
-    app: App, draws: Draws, calls: Arrivals, fresh: IntArray, tokens: IntArray, levels: FloatArray, effects: Effects
+    app: App, draws: Draws, calls: Arrivals, uncached: IntArray, tokens: IntArray, levels: FloatArray, effects: Effects
 ) -> tuple[FloatArray, FloatArray]:
-    """Give latency and time to the first token, ms; `fresh`: input tokens not held by a prompt cache."""
+    """Give latency and time to the first token, ms; `uncached`: input tokens not held by a prompt cache."""
     first = np.array([one.ttft_ms for one in effects.models])[effects.model]
     prefill = np.array([one.prefill_ms for one in effects.models])[effects.model]
     each = np.array([one.token_ms for one in effects.models])[effects.model]
     busiest = max(app.rhythm.hours) * len(app.rhythm.hours) / sum(app.rhythm.hours)
     load = app.load * np.minimum(intensity(app.rhythm, calls.time_ms) / busiest, 1)
     common = np.exp(load) * effects.latency * _tail(draws, "latency", LATENCY_TAIL)
-    ttft = (first + prefill * fresh / 1000) * np.exp(app.latency_sd * draws.z["ttft"] + app.slow_latency_sd * levels[2])
+    ttft = (first + prefill * uncached / 1000) * np.exp(
+        app.latency_sd * draws.z["ttft"] + app.slow_latency_sd * levels[2]
+    )
     rest = tokens * each * np.exp(0.6 * app.latency_sd * draws.z["speed"] + app.slow_latency_sd * levels[3])
     return np.minimum((ttft + rest) * common, LONGEST_MS), np.minimum(ttft * common, LONGEST_MS)

@@ -105,7 +105,7 @@ def default_scenario(
     start_ms: int = START_MS,
     text: bool = True,
 ) -> Scenario:
-    """Build the default fleet with every cause once; in two of its scopes only what nobody should hear of.
+    """Build the default fleet with every cause once; in two of its scopes only what should not be reported.
 
     `causes`: names of the causes wanted (see CAUSES), None for all, empty for a fleet where nothing happens. Where each
     begins varies with the seed, by its scope's share of expected calls.

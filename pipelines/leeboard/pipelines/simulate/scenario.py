@@ -71,7 +71,7 @@ def simulate(scenario: Scenario) -> Iterator[ModelCall]:
 
 
 def truth(scenario: Scenario) -> list[Injected]:
-    """Tell what really happened, in order of start. Draws the arrivals again, millions of calls a second, no calls."""
+    """List what really happened, in order of start. Draws the arrivals again, millions of calls a second, no calls."""
     injected = []
     for app in scenario.apps:
         if causes := scenario.causes_of(app.scope):

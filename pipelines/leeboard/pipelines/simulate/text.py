@@ -116,7 +116,7 @@ _ASK = (
     "Is there a way to {act} {thing} without {place}?",
     "We need to {act} {thing} before Friday.",
 )
-_TELL = (
+_STATEMENTS = (
     "To {act} {thing}, open {place} and follow the steps shown there until you see the confirmation.",
     "You will find {thing} in {place}, where you can {act} it at any time.",
     "{place} keeps a copy of {thing}, so nothing is lost when you {act} it again.",
@@ -124,7 +124,7 @@ _TELL = (
     "Once you {act} {thing}, {place} is updated within the hour and you get a short notice.",
     "The rule for {thing} is set in {place}, and only an owner can {act} it.",
 )
-_TELL_SHORT = ("Open {place}.", "Then {act} {thing}.", "Check {thing} in {place}.", "{place} has {thing}.")
+_STATEMENTS_SHORT = ("Open {place}.", "Then {act} {thing}.", "Check {thing} in {place}.", "{place} has {thing}.")
 _HEDGES = ("Usually, ", "It may be that ", "As far as I can see, ", "I think ", "Perhaps ")
 _CLOSERS = ("Let me know if you need anything else.", "I hope this helps!", "Feel free to ask again.")
 _LABELS = ("billing", "delivery", "account", "complaint", "other")
@@ -150,7 +150,7 @@ class Dice:
         self._state = (self._state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
         return (self._state >> 33) * sides >> 31
 
-    def chance(self, share: float) -> bool:
+    def happens(self, share: float) -> bool:
         """Come out true in `share` of the rolls."""
         return self.roll(1000) < share * 1000
 
@@ -198,18 +198,18 @@ def _fill(dice: Dice, words: Topic, templates: tuple[str, ...]) -> str:
 
 
 def _prose(dice: Dice, style: Style, words: Topic, chars: int) -> str:
-    parts = [dice.one(style.openers)] if dice.chance(style.opener) else []
+    parts = [dice.one(style.openers)] if dice.happens(style.opener) else []
     room = chars - sum(map(len, parts))
-    closer = dice.one(_CLOSERS) if dice.chance(style.closer) else ""
+    closer = dice.one(_CLOSERS) if dice.happens(style.closer) else ""
     room -= len(closer)
-    listing = dice.chance(style.bullet)
+    listing = dice.happens(style.bullet)
     while True:
-        sentence = _fill(dice, words, _TELL_SHORT if dice.chance(style.short) else _TELL)
-        if dice.chance(style.hedge):
+        sentence = _fill(dice, words, _STATEMENTS_SHORT if dice.happens(style.short) else _STATEMENTS)
+        if dice.happens(style.hedge):
             sentence = dice.one(_HEDGES) + sentence[0].lower() + sentence[1:]
         if listing:
             name = dice.one(words.things).capitalize()
-            sentence = f"\n- **{name}**: {sentence}" if dice.chance(style.bold) else f"\n- {sentence}"
+            sentence = f"\n- **{name}**: {sentence}" if dice.happens(style.bold) else f"\n- {sentence}"
         if parts and len(sentence) > 2 * room:
             break
         parts.append(sentence)

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from .broker import reading
 
-#: letters shown
+#: dead letters shown
 MOST_SHOWN = 50
 
 reason_option = click.option("--reason", "reasons", multiple=True, help="Only these reasons; may be repeated.")
-since_option = click.option("--since", metavar="TIME", help="Only letters since then (RFC 3339, or 7d).")
+since_option = click.option("--since", metavar="TIME", help="Only dead letters since then (RFC 3339, or 7d).")
 
 
 def since_ms(text: str | None) -> int:
@@ -37,7 +37,7 @@ def since_ms(text: str | None) -> int:
 
 @click.group()
 def dlq() -> None:
-    """Look at dead letters, or send their records again."""
+    """List dead letters, or send their records again."""
 
 
 @dlq.command(name="ls")

@@ -16,7 +16,7 @@ KB = 1024
 
 @click.group()
 def state() -> None:
-    """Look at the state of the scopes, or drop it."""
+    """List the state of the scopes, or drop it."""
 
 
 @state.command(name="ls")

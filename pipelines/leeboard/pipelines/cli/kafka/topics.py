@@ -44,7 +44,7 @@ def topics_apply(config_path: Path | None, as_json: bool) -> None:
 @config_option
 @json_option
 def topics_check(config_path: Path | None, as_json: bool) -> None:
-    """Look whether topics and the guard of the control topic are as they must be. Exit code 1: something is not."""
+    """Check that topics and the guard of the control topic are as they must be. Exit code 1: something is not."""
     settings = read_config(config_path).kafka
     with administration(settings) as admin:
         found = problems(admin, settings)

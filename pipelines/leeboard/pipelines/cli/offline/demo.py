@@ -36,15 +36,15 @@ def demo(seed: int, report: Path) -> None:
     recorder = Recorder()
     runner = Replay(config, observer=recorder.observe)
     console.print(f"Simulating {len(scenario.apps)} applications over {scenario.duration_ms / DAY_MS:.0f} days ...")
-    told = 0
+    printed = 0
     calls = list(simulate(scenario))
     for at in range(0, len(calls), 1000):
         runner.feed(calls[at : at + 1000])
-        for alert in runner.result.alerts[told:]:
+        for alert in runner.result.alerts[printed:]:
             if alert.status == "trigger":
                 console.print(f"[bold]{when(alert.time)}  {escape_text(scope_path(alert.scope))}[/]")
                 console.print(Padding(escape_text(alert.verdict.sentence), (0, 0, 0, 2)))
-        told = len(runner.result.alerts)
+        printed = len(runner.result.alerts)
     result = runner.finish()
     incidents = result.incidents()
     found, rest = find(truth(scenario), incidents)

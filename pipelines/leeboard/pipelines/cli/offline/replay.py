@@ -1,6 +1,7 @@
 """`leeboard replay`: a backtest over past calls."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +22,6 @@ from leeboard.pipelines.cli.common import (
 from leeboard.pipelines.cli.reading import records_of, say_unmeasured
 from leeboard.pipelines.config import Config
 from leeboard.pipelines.replay import Replay, ReplayedIncident, ReplayResult, with_controls
-from leeboard.pipelines.report import Recorder, write_report
 from leeboard.pipelines.wording import scope_path, visible_text, when
 from leeboard.schemas import (
     PRIVILEGED,
@@ -30,15 +30,15 @@ from leeboard.schemas import (
     Deploy,
     ModelCall,
     Mute,
+    Observation,
     Reject,
     Score,
     encode,
 )
 from rich.padding import Padding
 
-from .from_topic import replay_topic
-
 ControlRecord: TypeAlias = Score | Deploy | Accept | Confirm | Mute
+Observer: TypeAlias = Callable[[list[Observation]], None]
 #: lines of a printed table
 MAX_LINES = 40
 
@@ -70,17 +70,23 @@ def replay_command(
     Exit code 1: there were incidents; 3: no call could be read.
     """
     config = read_config(config_path)
-    recorder = Recorder() if report is not None else None
+    recorder = None
+    if report is not None:
+        # what draws is loaded for those who want a page
+        from leeboard.pipelines.report import Recorder, write_report
+
+        recorder = Recorder()
+    observer = recorder.observe if recorder is not None else None
     if from_topic:
         if files or controls is not None:
             fail("--from-topic takes no files: calls and controls are in the topic")
-        result = replay_calls_topic(config, since, until, recorder)
+        result = replay_calls_topic(config, since, until, observer)
     elif not files:
         fail("name files, - for standard input, or --from-topic")
     elif since is not None or until is not None:
         fail("--since and --until belong to --from-topic")
     else:
-        result = replay_files(config, files, controls, recorder)
+        result = replay_files(config, files, controls, observer)
     if alerts is not None:
         write_file(alerts, b"".join(encode(alert) + b"\n" for alert in result.alerts))
     if report is not None and recorder is not None:
@@ -95,19 +101,21 @@ def replay_command(
 
 
 def replay_files(
-    config: Config, files: tuple[str, ...], controls: Path | None, recorder: Recorder | None
+    config: Config, files: tuple[str, ...], controls: Path | None, observer: Observer | None
 ) -> ReplayResult:
     """Replay files with a progress bar."""
     said = read_controls(controls) if controls is not None else []
-    runner = Replay(config, observer=recorder.observe if recorder else None)
+    runner = Replay(config, observer=observer)
     with records_of(files, "replay") as records:
         runner.feed(with_controls(records, said))
     return runner.finish()
 
 
-def replay_calls_topic(config: Config, since: str | None, until: str | None, recorder: Recorder | None) -> ReplayResult:
+def replay_calls_topic(config: Config, since: str | None, until: str | None, observer: Observer | None) -> ReplayResult:
     """Replay a topic with a progress bar."""
-    runner = Replay(config, observer=recorder.observe if recorder else None)
+    from .from_topic import replay_topic
+
+    runner = Replay(config, observer=observer)
     replay_topic(runner, config.kafka, since, until)
     return runner.finish()
 

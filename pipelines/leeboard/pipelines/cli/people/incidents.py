@@ -25,7 +25,7 @@ def _facts(message: Message) -> Text:
     status = f"{message.status} ({words.how_it_ended(message)})" if message.status == "resolve" else message.status
     facts = Text(f"{words.utc(message.time)}  ")
     facts.append(f"{kind:6} {status} {alert.severity}", style=SEVERITY_STYLES[alert.severity])
-    facts.append(f"  {words.place(message)}  {words.text(message.key)}")
+    facts.append(f"  {words.scope_of_message(message)}  {words.text(message.key)}")
     return facts
 
 

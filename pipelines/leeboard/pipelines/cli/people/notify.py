@@ -47,7 +47,7 @@ def notify(config_path: Path | None, rehearse: bool, test: bool, as_json: bool) 
     """Feed pagers and chats from the topics `pages` and `alerts`, until SIGTERM or Ctrl-C.
 
     Exit codes: 0 stopped in order, or every sink took the test; 1 a sink refused the test; 2 configuration, a secret is
-    missing, or Kafka cannot be used; 3 a sink could not be reached by the test.
+    missing, or Kafka cannot be used; 3 the test could not be delivered to a sink.
     """
     if rehearse and test:
         fail("--rehearse sends nothing, --test does: give one of them")
@@ -122,8 +122,8 @@ def show_rehearsed(rehearsed: RehearsedMessage, config: Config, *, as_json: bool
     """Print what each sink would be sent; without sinks, pages and notices as a person reads them."""
     sinks = config.notify.sinks
     if as_json:
-        told = rehearsed.bodies if sinks else [(None, rehearsed.message.record)]
-        for name, body in told:
+        bodies = rehearsed.bodies if sinks else [(None, rehearsed.message.record)]
+        for name, body in bodies:
             sys.stdout.buffer.write(msgspec.json.encode({"sink": name, "body": body}) + b"\n")
         return
     if not sinks:

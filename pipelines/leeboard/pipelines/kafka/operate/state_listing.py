@@ -7,7 +7,7 @@ import msgspec
 from kafka import KafkaProducer
 from leeboard.pipelines.kafka.clients import OPERATOR_SEND_S, python_client
 from leeboard.pipelines.kafka.settings import KafkaSettings
-from leeboard.pipelines.runtime.watch import BASE_KEY, DONE_KEY, PART_SEPARATOR, BaseMarker, DoneMarker
+from leeboard.pipelines.runtime.envelope import BASE_KEY, DONE_KEY, PART_SEPARATOR, BaseMarker, DoneMarker
 
 from .reading import read_topic
 

@@ -26,7 +26,7 @@ MAX_LINKS = 20
 #: longest link
 MAX_URL = 2000
 #: what stands before the sentence where it is not about calls
-MARKS = {"test": "TEST, please ignore: "}
+PREFIXES = {"test": "TEST, please ignore: "}
 
 
 def text(value: str, most: int = MAX_TEXT) -> str:
@@ -35,12 +35,12 @@ def text(value: str, most: int = MAX_TEXT) -> str:
     return cleaned if len(cleaned) <= most else cleaned[: most - 1] + "…"
 
 
-def place(message: Message) -> str:
+def scope_of_message(message: Message) -> str:
     """`support/production/chat-answer`, after its tenant where it has one."""
-    return place_of(message.alert.scope)
+    return scope_label(message.alert.scope)
 
 
-def place_of(scope: str) -> str:
+def scope_label(scope: str) -> str:
     """A scope key for a person."""
     return text(scope_path(scope))
 
@@ -56,21 +56,21 @@ def parts(message: Message) -> tuple[str | None, str, str, str]:
 
 def sentence(message: Message, most: int = MAX_SENTENCE) -> str:
     """The answer in one sentence."""
-    return text(MARKS.get(message.kind, "") + message.alert.verdict.sentence, most) or "no sentence"
+    return text(PREFIXES.get(message.kind, "") + message.alert.verdict.sentence, most) or "no sentence"
 
 
 def headline(message: Message, most: int) -> str:
     """Where and what, in at most `most` characters."""
-    where = place(message)
+    where = scope_of_message(message)
     before = f"{where}: " if where else ""
     return (before + sentence(message, max(most - len(before), 1)))[:most]
 
 
 def moved(signal: SignalShift) -> str:
     """One signal: before and after, effect with its interval, and how sure."""
-    told = f"{shift_text(signal)}; effect {signal_effect(signal)} ({interval_text(signal)})"
+    described = f"{shift_text(signal)}; effect {signal_effect(signal)} ({interval_text(signal)})"
     sure = f", {level_text(signal.log10_level)}" if signal.log10_level > 0 else ""
-    return text(f"{told}{sure}; {signal.n_before:,} calls before, {signal.n_after:,} since")
+    return text(f"{described}{sure}; {signal.n_before:,} calls before, {signal.n_after:,} since")
 
 
 def label(shift: LabelShift) -> str:
@@ -89,7 +89,7 @@ def change(alert: Alert) -> str:
 
 
 def utc(epoch_ms: int) -> str:
-    """A time, to the minute; times that no calendar has are told as numbers."""
+    """A time, to the minute; times that no calendar has are written as numbers."""
     return when(epoch_ms) if 0 <= epoch_ms <= MAX_TIME_MS else str(epoch_ms)
 
 
@@ -103,11 +103,11 @@ def seconds(epoch_ms: int) -> float:
     return min(max(epoch_ms, 0), MAX_TIME_MS) / 1000
 
 
-def ledger(told: Ledger) -> str:
+def ledger(state: Ledger) -> str:
     """The budget of pages."""
     return (
-        f"{told.pages_per_week:g} false pages a week; allowed so far {told.allowance:g}, counted {told.counted}, "
-        f"confirmed {told.confirmed}, waiting {told.waiting}, h {told.h:g}"
+        f"{state.pages_per_week:g} false pages a week; allowed so far {state.allowance:g}, counted {state.counted}, "
+        f"confirmed {state.confirmed}, waiting {state.waiting}, h {state.h:g}"
     )
 
 
@@ -139,22 +139,24 @@ def links(alert: Alert) -> list[tuple[str, str]]:
 
 
 def examples(alert: Alert) -> list[str]:
-    """Calls to look at."""
-    told = []
+    """Calls that show the change."""
+    lines = []
     for example in alert.examples:
         trace = f", trace {example.trace_id[:MAX_TEXT]}" if example.trace_id else ""
-        told.append(text(f"{example.call_id[:MAX_TEXT]}{trace}: {example.why[:MAX_TEXT]}"))
-    return told
+        lines.append(text(f"{example.call_id[:MAX_TEXT]}{trace}: {example.why[:MAX_TEXT]}"))
+    return lines
 
 
 def rolled_up(message: Message) -> list[str]:
     """Scopes of the incidents that joined the page."""
-    return [place_of(member.scope) for member in message.record.rolled_up] if isinstance(message.record, Page) else []
+    return (
+        [scope_label(member.scope) for member in message.record.rolled_up] if isinstance(message.record, Page) else []
+    )
 
 
 def controls(message: Message) -> list[str]:
     """Unaffected routes on the same served model."""
-    return [place_of(scope) for scope in message.record.controls] if isinstance(message.record, Page) else []
+    return [scope_label(scope) for scope in message.record.controls] if isinstance(message.record, Page) else []
 
 
 def some(items: Sequence[str], most: int) -> list[str]:

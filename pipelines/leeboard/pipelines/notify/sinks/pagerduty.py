@@ -131,7 +131,7 @@ def trigger(message: Message, key: str) -> dict[str, Any]:
         "client": "leeboard",
         "payload": {
             "summary": words.headline(message, MAX_SUMMARY),
-            "source": words.place(message) or "leeboard",
+            "source": words.scope_of_message(message) or "leeboard",
             "severity": PAGERDUTY_SEVERITIES[alert.severity],
             "timestamp": words.iso(message.time),
             "component": route,
@@ -148,7 +148,7 @@ def change_event(message: Message) -> dict[str, Any]:
     """A notice as context on the timeline of the service."""
     payload = {
         "summary": words.headline(message, MAX_SUMMARY),
-        "source": words.place(message) or "leeboard",
+        "source": words.scope_of_message(message) or "leeboard",
         "timestamp": words.iso(message.time),
         "custom_details": details(message),
     }

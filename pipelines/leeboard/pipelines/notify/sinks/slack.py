@@ -115,7 +115,7 @@ def _title(message: Message) -> str:
         state = f"Resolved ({words.how_it_ended(message)})"
     elif message.status == "update":
         state += ", update"
-    return f"{state}: {words.place(message)}"
+    return f"{state}: {words.scope_of_message(message)}"
 
 
 def _sections(message: Message) -> list[dict[str, Any]]:
