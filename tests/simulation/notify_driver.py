@@ -17,23 +17,23 @@ WEIGHTS = {
     "attempt": 40.0,
     "answer": 40.0,
     "write": 6.0,
-    "assign": 8.0,
+    "assign": 12.0,
     "wait": 1.5,
     "summary": 1.0,
-    "start": 2.0,
-    "kill": 0.7,
-    "freeze": 0.4,
+    "start": 0.7,
+    "kill": 0.4,
+    "freeze": 0.3,
     "thaw": 1.5,
-    "rebalance": 0.5,
+    "rebalance": 0.3,
     "fail": 2.0,
     "repeat": 1.0,
-    "broker_away": 0.25,
-    "broker_back": 2.0,
+    "broker_away": 0.2,
+    "broker_back": 3.0,
     "receiver_down": 0.4,
     "receiver_up": 1.5,
     "long_outage": 0.1,
     "wall_jump": 0.5,
-    "terminate": 0.3,
+    "terminate": 0.2,
 }
 #: a single process that loses its broker while the group goes on without it
 CUT_WEIGHTS = {"cut": 0.4, "mend": 1.0}
@@ -128,7 +128,7 @@ class NotifyDriver:
     def _run(self) -> bool:
         process = self._pick()
         if process is None:
-            return False
+            return not self.world.processes and self._start()
         self.world.advance(self.world.random.uniform(0.0, 0.1))
         process.go_on()
         if process.ended:  # it was told to stop

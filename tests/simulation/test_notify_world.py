@@ -27,7 +27,7 @@ from tests.pipelines.notify.sinks import settings_of
 from .notify_driver import NotifyDriver
 from .notify_world import Arrival, Inbox, NotifyWorld
 
-SEEDS = range(int(os.environ.get("LEEBOARD_SIMULATIONS", "20")))
+SEEDS = range(int(os.environ.get("LEEBOARD_SIMULATIONS", "12")))
 PAGES, ALERTS = FeedPartition("pages", 0), FeedPartition("alerts", 0)
 WHEN_MS = 1_800_000_000_000
 SETTINGS = FeedSettings(
@@ -114,10 +114,12 @@ def routed() -> dict[tuple[FeedPartition, int], tuple[str, ...]]:
     return found
 
 
-def due() -> set[Due]:
-    return {(name, *where) for where, names in routed().items() for name in names}
+@cache
+def due() -> frozenset[Due]:
+    return frozenset({(name, *where) for where, names in routed().items() for name in names})
 
 
+@cache
 def refused(sink: str) -> frozenset[tuple[FeedPartition, int]]:
     """Records that this sink never takes."""
     wanted = [where for where, names in routed().items() if sink in names]
@@ -213,7 +215,7 @@ def play(seed: int, *, cuts: bool) -> NotifyWorld:
     print(f"seed {seed}, cuts {cuts}")
     world = new_world(seed)
     driver = NotifyDriver(world, cuts)
-    driver.play(2500)
+    driver.play(3000)
     driver.finish_calmly()
     print(f"{dict(driver.happened)}, processes {world.started}, generation {world.generation}")
     assert len(driver.happened) > 15, "a history without faults shows nothing"
