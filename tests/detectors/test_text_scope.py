@@ -179,7 +179,7 @@ def test_outputs_never_find_their_halves_among_the_vectors_of_another_embedder(s
     restart_inputs(scope.arenas, scope.rows, scope.chunks, scope.calls + 1, False, True)
     scope.feed(batch_of(*made_up(500, 9)), hashes(500, 1))
     assert scope.row(CONTENT)["events"] == scope.row(CONDITIONAL)["events"] == 500
-    assert all(call > calls for call in scope.store["conditioning"]["calls"][:500])
+    assert all(index > calls for index in scope.store["conditioning"]["indices"][:500])
 
 
 def test_another_way_of_counting_is_another_baseline_and_no_alert(stream: TextBatch) -> None:
