@@ -80,7 +80,7 @@ def test_real_pages_and_notices_reach_their_sinks_and_are_committed(fleet: Fleet
     letters = fleet.letters()
     assert [(letter.reason, letter.position.rpartition("/")[2]) for letter in letters] == [
         ("missing_field", "2"),
-        ("not_json", "3"),
+        ("not_utf8", "3"),
     ]
     found = committed(fleet)
     assert found.offset == len(pages) + 2

@@ -93,7 +93,7 @@ def test_no_word_shows_when_the_embedder_fails(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     embedder = TransformerEmbedder(_Telltale(), "st-test", cache_texts=9, timeout_s=5)
-    monkeypatch.setattr(transformer, "load", lambda _: embedder)
+    monkeypatch.setattr(transformer, "load_transformer", lambda _: embedder)
     settings = MeasureSettings(embedder=EmbedderSettings(backend="sentence-transformers", model="m"))
     measurer = Measurer(settings)
     observation = measurer.measure(call())

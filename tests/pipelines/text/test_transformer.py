@@ -43,7 +43,7 @@ def embedder_of(model: Model, *, cache_texts: int = 100, timeout_s: float = 5.0,
 
 
 def measurer_of(model: Model, monkeypatch: pytest.MonkeyPatch, **settings) -> Measurer:
-    monkeypatch.setattr(transformer, "load", lambda _: embedder_of(model, **settings))
+    monkeypatch.setattr(transformer, "load_transformer", lambda _: embedder_of(model, **settings))
     return Measurer(MeasureSettings(embedder=EmbedderSettings(backend="sentence-transformers", model="m")))
 
 

@@ -173,7 +173,7 @@ def arenas(engine: Engine) -> dict[str, Rows]:
         "ids": bank.history.ids,
         "texts": texts.texts,
         "stores": texts.stores,
-        "warm_up": texts.young,
+        "warm_up": texts.warm_up,
         "directions": texts.directions.rows,
         "frozen_directions": texts.directions.frozen,
         "parts": texts.parts.rows,

@@ -108,7 +108,7 @@ class Writer:
         for name, rows, chunks, size in rings(bank):
             for k in _touched(after_call, calls, size, chunks.shape[1]):
                 chunk = rows.array[chunks[slot, k]].tobytes()
-                parts[f"{name}.{k}"] = zlib.compress(chunk, COMPRESSION_LEVEL) if name == "ring" else chunk
+                parts[f"{name}.{k}"] = _packed(name, chunk)
         return parts | text_parts(bank.text.bank, slot, after_call, COMPRESSION_LEVEL)
 
 
@@ -123,6 +123,16 @@ def read(parts: Mapping[str, bytes]) -> StoredParts:
         raise StateError(f"not the state of a scope: {error}") from None
     known = " and ".join(map(str, sorted(READERS)))
     raise StateError(f"state of version {version}; this release reads version {known}")
+
+
+def _packed(name: str, chunk: bytes) -> bytes:
+    """A chunk of a ring: hashes of ids cannot be compressed, so of these only the unused end is left out."""
+    return zlib.compress(chunk, COMPRESSION_LEVEL) if name == "ring" else chunk.rstrip(b"\0")
+
+
+def unpacked(name: str, part: bytes, nbytes: int) -> bytes:
+    """The chunk that `_packed` wrote, `nbytes` long. Raises zlib.error where it was not written so."""
+    return zlib.decompress(part) if name == "ring" else part.ljust(nbytes, b"\0")
 
 
 def rings(bank: Bank) -> list[tuple[str, Rows, Any, int]]:

@@ -23,7 +23,7 @@ from leeboard.pipelines.watch.texts.signals import CONTENT, STYLE_COLUMN
 from msgspec.structs import replace
 
 from .catalogue import Catalogue, StoredColumns
-from .codec import COMPRESSION_LEVEL, FIELDS, DetectorPart, StateError, StoredParts, read, rings
+from .codec import COMPRESSION_LEVEL, FIELDS, DetectorPart, StateError, StoredParts, read, rings, unpacked
 from .text_codec import put_texts
 
 #: channel budgets that differ by less are those of the same signals, added up in another order
@@ -93,7 +93,7 @@ def _put(bank: Bank, stored: StoredParts) -> None:
         for k in np.flatnonzero(chunks[slot] >= 0).tolist():
             row = rows.array[chunks[slot, k]]
             chunk = stored.parts[f"{name}.{k}"]
-            row[...] = np.frombuffer(zlib.decompress(chunk) if name == "ring" else chunk, rows.array.dtype)
+            row[...] = np.frombuffer(unpacked(name, chunk, row.nbytes), rows.array.dtype)
 
 
 def _exactly(values: Any, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
