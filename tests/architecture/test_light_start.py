@@ -36,13 +36,15 @@ print(json.dumps([packages, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 NOTIFY = """
 from leeboard.pipelines.config import load
 from leeboard.pipelines.notify.sinks import make_sink
-import leeboard.pipelines.cli.people.notify, base64, json, resource, sys
+import leeboard.pipelines.cli.people.notify, base64, json, sys
 kinds = '{a={type="pagerduty"},b={type="slack"},c={type="webhook",url="https://x.example"},d={type="alertmanager",url="http://x:9093"}}'
 secrets = {"a": "a" * 32, "b": "https://hooks.example/x", "c": base64.b64encode(bytes(32)).decode(), "d": ""}
 for name, settings in load(None, {"LEEBOARD__NOTIFY__SINKS": kinds}).notify.sinks.items():
     make_sink(settings, secrets[name])
 packages = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps([packages, 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+# not ru_maxrss: until the new program begins, that is the memory of the process that started it
+peak_kb = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([packages, 0.0, peak_kb / 1024]))
 """
 #: tries: the machine may be busy with something else. CPU time is measured, not the clock, but cores that are shared
 #: make it longer as well: a figure counts as missed at twice its value

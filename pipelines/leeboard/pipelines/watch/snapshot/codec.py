@@ -127,12 +127,20 @@ def read(parts: Mapping[str, bytes]) -> StoredParts:
 
 def _packed(name: str, chunk: bytes) -> bytes:
     """A chunk of a ring: hashes of ids cannot be compressed, so of these only the unused end is left out."""
-    return zlib.compress(chunk, COMPRESSION_LEVEL) if name == "ring" else chunk.rstrip(b"\0")
+    if name == "ring":
+        return zlib.compress(chunk, COMPRESSION_LEVEL)
+    used = chunk.rstrip(b"\0")
+    return len(used).to_bytes(4, "little") + used
 
 
 def unpacked(name: str, part: bytes, nbytes: int) -> bytes:
-    """The chunk that `_packed` wrote, `nbytes` long. Raises zlib.error where it was not written so."""
-    return zlib.decompress(part) if name == "ring" else part.ljust(nbytes, b"\0")
+    """The chunk that `_packed` wrote, `nbytes` long. Raises ValueError or zlib.error where it was not written so."""
+    if name == "ring":
+        return zlib.decompress(part)
+    used = part[4:]
+    if int.from_bytes(part[:4], "little") != len(used):
+        raise ValueError(f"{name}: {len(used)} bytes are not as many as were written")
+    return used.ljust(nbytes, b"\0")
 
 
 def rings(bank: Bank) -> list[tuple[str, Rows, Any, int]]:

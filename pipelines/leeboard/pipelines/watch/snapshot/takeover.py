@@ -57,13 +57,19 @@ def restore(bank: Bank, parts: dict[str, bytes], here: Catalogue) -> Restored:
     scope = stored.scope.scope
     slot = scope.slot = bank.add_scope()
     try:
-        if stored.catalogue == here:
+        if stored.catalogue == here and not _has_scores_off(bank, scope):
             _put(bank, stored)
             return Restored(scope)
         return _take_over(bank, stored, here)
     except (KeyError, ValueError, TypeError, IndexError, OverflowError, zlib.error) as error:
         bank.drop_scope(slot)
         raise StateError(f"{scope.key}: a part is missing or has the wrong size: {error}") from None
+
+
+def _has_scores_off(bank: Bank, scope: Scope) -> bool:
+    """Is a score of the scope switched off? The catalogue knows scores by their kind only."""
+    scores = [(name, False) for name in scope.scores] + [(name, True) for name in scope.categorical_scores]
+    return any(bank.signals.score(name, categorical=categorical).weight == 0.0 for name, categorical in scores)
 
 
 def _put(bank: Bank, stored: StoredParts) -> None:
