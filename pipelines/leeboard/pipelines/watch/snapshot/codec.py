@@ -138,7 +138,7 @@ def unpacked(name: str, part: bytes, nbytes: int) -> bytes:
     if name == "ring":
         return zlib.decompress(part)
     used = part[4:]
-    if int.from_bytes(part[:4], "little") != len(used):
+    if len(part) < 4 or int.from_bytes(part[:4], "little") != len(used):
         raise ValueError(f"{name}: {len(used)} bytes are not as many as were written")
     return used.ljust(nbytes, b"\0")
 
