@@ -229,7 +229,7 @@ def test_a_dead_letter_is_written_before_its_record_is_committed() -> None:
     [send] = only(feed.poll(record(0), FeedRecord(1, b"\xff", 0)), do.SendMessage)
     dropped = feed.delivered(send, "pager", Outcome("dropped", "HTTP 400"))
     [letter] = only(feed.step(DeliveriesEnded([dropped, feed.delivered(send, "hook")])), do.WriteDeadLetter)
-    assert (letter.reject.reason, letter.reject.position) == ("not_json", "pages/0/1"), "in order"
+    assert (letter.reject.reason, letter.reject.position) == ("not_utf8", "pages/0/1"), "in order"
     assert only(feed.step(DeadLetterWritten("no broker")), do.WriteDeadLetter) == [], "not again in this round"
     [commit] = only(feed.end_round(), do.CommitOffsets)
     offset, metadata = commit.offsets[PAGES]
