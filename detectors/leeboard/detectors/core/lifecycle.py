@@ -40,7 +40,7 @@ def report(row: Row, code: int) -> int:
 
 @kernel
 def accept(rows: Arena, i: int) -> None:
-    """The new level of row i is normal: its watcher takes over, the frozen reference is let go."""
+    """The new level of row i is normal: its watcher takes over, the frozen reference is forgotten."""
     rows[i] = rows[rows[i]["watcher"]]
     rows[i]["watcher"] = -1
     rows[i]["frozen"] = -1

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from leeboard.detectors import hash64
 from leeboard.detectors.core.budget import page_nats
+from leeboard.pipelines.units import DAY_MS
 from leeboard.pipelines.watch.columns import Signals
 from leeboard.schemas import (
     Accept,
@@ -46,13 +47,12 @@ ENGINE_VERSION = "1"
 #: scopes dropped at once when there are too many, as a share of the limit
 DROPPED_SHARE = 0.05
 #: calls older than this against their scope's time are not learned
-LATE_MS = 7 * 86_400_000
+LATE_MS = 7 * DAY_MS
 #: a call's own time counts up to so far ahead of when its record was written
 AHEAD_MS = 5 * 60 * 1000
 #: a summary waits for so many calls, but for no more than so many of its intervals
 SUMMARY_CALLS = 25
 SUMMARY_LATEST = 12
-MS_A_DAY = 86_400_000
 #: beyond any call number and time
 NEVER = 2**62
 
@@ -90,7 +90,7 @@ class Engine:
         self._snapshots = codec.Writer(self.bank, settings)
         self._encoder = Encoder(self.bank, signals, self.incidents.forget_detector)
         self._writer = AlertWriter(self.bank, self.incidents, settings, self.fingerprint, ENGINE_VERSION, numerics)
-        self._idle_ms = round(settings.watch.idle_days * MS_A_DAY)
+        self._idle_ms = round(settings.watch.idle_days * DAY_MS)
         self._summary_ms = round(settings.watch.summary_minutes * 60_000)
 
     def step(self, records: Sequence[EngineRecord], positions: Sequence[int]) -> list[Output]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from leeboard.detectors.core.jit import Row
 from leeboard.detectors.share import kernels
 from leeboard.detectors.share.changes import ShareChanges
@@ -24,10 +25,22 @@ class ShareFamily(Family):
 
     detector: ClassVar[str] = "share"
     detectors: ShareChanges
+    #: row of every detector, and events of every signal, by scope slot and column
+    rows: npt.NDArray[np.int32]
+    events: npt.NDArray[np.int64]
 
     def changes(self, column: int) -> ShareChanges:
         """Rows and life cycle of the detectors of a column."""
         return self.detectors
+
+    def reported(self, slot: int) -> bool:
+        """Did the newest value of any detector of a scope lead to something?"""
+        rows = self.rows[slot].ravel()
+        return bool(self.detectors.rows.array["code"][rows[rows >= 0]].any())
+
+    def forget_constant(self, slot: int, column: int) -> None:
+        """What a signal has shown so far counts no more than one event (see `kernels.restart_share`)."""
+        self.events[slot, column] = min(int(self.events[slot, column]), 1)
 
     def release(self, slot: int, key: DetectorKey) -> None:
         """The open change of a detector ends unreported: its values mean something else from now on."""
@@ -72,15 +85,6 @@ class BinaryFamily(ShareFamily):
         self.rows[slot, key.column] = i = self.detectors.rows.allocate()
         said = bool(self.first[slot, key.column])
         kernels.open_share(self.detectors.rows.array[i], self.events[slot, key.column], said, 1.0, 1.0)
-
-    def reported(self, slot: int) -> bool:
-        """Did the newest value of any detector of a scope lead to something?"""
-        rows = self.rows[slot]
-        return bool(self.detectors.rows.array["code"][rows[rows >= 0]].any())
-
-    def forget_constant(self, slot: int, column: int) -> None:
-        """What a signal has said so far counts no more than one event (see `kernels.restart_share`)."""
-        self.events[slot, column] = min(int(self.events[slot, column]), 1)
 
     def summaries(self, scope: Scope, common: Common, visible: Visible) -> Iterator[SignalSummary]:
         """Recent shares."""
@@ -148,15 +152,6 @@ class CategoricalFamily(ShareFamily):
         """Free the detector of a category whose number another one takes."""
         self.detectors.remove(self.row(slot, key))
         self.rows[slot, key.column, key.category] = -1
-
-    def reported(self, slot: int) -> bool:
-        """Did the newest value of any detector of a scope lead to something?"""
-        rows = self.rows[slot].ravel()
-        return bool(self.detectors.rows.array["code"][rows[rows >= 0]].any())
-
-    def forget_constant(self, slot: int, column: int) -> None:
-        """What a signal has shown so far counts no more than one event (see `kernels.restart_share`)."""
-        self.events[slot, column] = min(int(self.events[slot, column]), 1)
 
     def nats(self, scope: Row, slot: int, key: DetectorKey) -> float:
         """How much higher than the scope's level a detector must reach: each category has an equal part."""

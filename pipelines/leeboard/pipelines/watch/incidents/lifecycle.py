@@ -17,6 +17,7 @@ import numpy as np
 from leeboard.detectors import Evidence
 from leeboard.detectors.core.budget import SEVERE_EVENTS
 from leeboard.detectors.core.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
+from leeboard.pipelines.units import DAY_MS
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.state.history import BEFORE_CALLS
@@ -39,7 +40,6 @@ RIVER_CALLS = 400
 DEPLOY_CALLS = 200
 DEPLOY_MS = 3600 * 1000
 UPDATE_MS = 15 * 60 * 1000
-DAY_MS = 86_400_000
 #: an effect is reported again when it has doubled
 DOUBLED = 2.0
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
