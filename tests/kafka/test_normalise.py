@@ -120,6 +120,24 @@ def test_poison_becomes_a_dead_letter_with_its_reason_and_without_its_bytes(valu
     assert found["size"] == len(value or b"") and len(found["sha256"]) == 64
 
 
+def test_each_line_of_a_record_is_a_call_with_its_index_in_the_position() -> None:
+    lines = [encode(ModelCall(id=f"c-{k}", time=NOW_MS, app=f"shop-{k}")) for k in range(3)]
+    lines.insert(2, encode(PRIVILEGED[0]))
+    records = outputs(b"\n".join(lines))
+    assert [dict(record.headers).get(SOURCE_HEADER) for record in records] == [
+        b"raw-id/3/7/0",
+        b"raw-id/3/7/1",
+        None,
+        b"raw-id/3/7/3",
+    ]
+    assert [record.key for record in records if record.headers] == [b"/shop-%d/default/default" % k for k in range(3)]
+    rejected = json.loads(records[2].value or b"")
+    assert (rejected["position"], rejected["reason"]) == (f"{RAW}/3/7/2", "not_allowed")
+    watermarks = Watermarks()
+    sent = [Record(0, record.key, record.value, record.headers) for record in records if record.headers]
+    assert [watermarks.repeats(record) for record in [*sent, *sent]] == [False] * 3 + [True] * 3
+
+
 def test_what_confluents_serializers_write_is_named_as_such() -> None:
     assert "Confluent" in dead_letter(b"\x00\x00\x00\x00\x07avro")["detail"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from leeboard.pipelines.ingest import UnreadableFile, decode_line, read_records, total_bytes
+from leeboard.pipelines.ingest import UnreadableFile, read_records, records_of, total_bytes
 from leeboard.pipelines.ingest.files import CHUNK_BYTES
-from leeboard.schemas import Deploy, ModelCall, Reject, Score, encode
+from leeboard.schemas import Deploy, ModelCall, Refused, Reject, Score, encode
 from leeboard.schemas.wire import MAX_RECORD_BYTES
 
 NOON_MS = 1_748_779_200_000
@@ -61,28 +61,34 @@ def set_standard_input(monkeypatch, buffer):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(buffer))
 
 
-# one line
+# one record
+
+
+def record_of(data, *, arrival_ms=None):
+    [record] = records_of(data, arrival_ms=arrival_ms)
+    return record
 
 
 def test_a_line_is_decoded_to_its_record():
-    record = decode_line(LINES[3], "f:1", arrival_ms=NOON_MS, allow_controls=False)
+    record = record_of(LINES[3], arrival_ms=NOON_MS)
     assert isinstance(record, ModelCall)
     assert record.id == "call-3"
 
 
-def test_a_line_that_is_no_record_gives_a_reject_with_place_reason_hash_and_size():
+def test_a_line_that_is_no_record_gives_a_reject_with_place_reason_hash_and_size(write):
     data = b'{"schema":"model_call/1","id":"a","time":1}'
-    record = decode_line(data, "f:7", arrival_ms=None, allow_controls=False)
+    path = write(b"\n" * 6 + data)
+    [record] = read(path)
     assert isinstance(record, Reject)
-    assert (record.position, record.reason, record.size) == ("f:7", "missing_field", len(data))
+    assert (record.position, record.reason, record.size) == (f"{path.name}:7", "missing_field", len(data))
     assert record.sha256 == hashlib.sha256(data).hexdigest()
     assert record.payload is None
 
 
 def test_a_call_from_the_future_is_refused_by_its_arrival():
     future = line_of(1, time=NOON_MS + 2 * 86_400_000)
-    assert decode_line(future, "f:1", arrival_ms=NOON_MS, allow_controls=False).reason == "time_ahead"
-    assert isinstance(decode_line(future, "f:1", arrival_ms=None, allow_controls=False), ModelCall)
+    assert record_of(future, arrival_ms=NOON_MS).reason == "time_ahead"
+    assert isinstance(record_of(future), ModelCall)
 
 
 @pytest.mark.parametrize(
@@ -94,19 +100,19 @@ def test_a_call_from_the_future_is_refused_by_its_arrival():
         {"schema": "mute/1", "until": NOON_MS},
     ],
 )
-def test_controls_that_act_are_taken_only_from_those_who_may(control):
-    data = json.dumps(control | {"time": NOON_MS, "app": "shop"}).encode()
-    refused = decode_line(data, "f:1", arrival_ms=None, allow_controls=False)
+def test_controls_that_act_are_taken_only_from_those_who_may(control, write):
+    path = write(json.dumps(control | {"time": NOON_MS, "app": "shop"}).encode())
+    [refused] = read_records([path], arrival_ms=None)
     assert isinstance(refused, Reject)
     assert refused.reason == "not_allowed"
-    taken = decode_line(data, "f:1", arrival_ms=None, allow_controls=True)
+    [taken] = read_records([path], arrival_ms=None, allow_controls=True)
     assert not isinstance(taken, Reject)
     assert taken.app == "shop"
 
 
 def test_a_score_is_taken_from_telemetry():
     score = Score(time=NOON_MS, app="shop", call_id="call-1", name="good", value=1.0, evaluator="judge")
-    assert decode_line(encode(score), "f:1", arrival_ms=None, allow_controls=False) == score
+    assert record_of(encode(score)) == score
 
 
 @pytest.mark.parametrize(
@@ -122,9 +128,27 @@ def test_a_score_is_taken_from_telemetry():
     ],
 )
 def test_odd_bytes_have_their_reason(data, reason):
-    record = decode_line(data, "f:1", arrival_ms=None, allow_controls=False)
-    assert isinstance(record, Reject)
-    assert record.reason == reason
+    refused = record_of(data)
+    assert isinstance(refused, Refused)
+    assert refused.reason == reason
+
+
+# many records in one
+
+
+def test_lines_in_one_record_are_records_each_with_its_own_outcome():
+    first, bad, last = records_of(LINES[0] + b"\n" + LINES[1][:-9] + b"\r\n" + LINES[2] + b"\n")
+    assert (first.id, bad.reason, last.id) == ("call-0", "not_json", "call-2")
+
+
+@pytest.mark.parametrize("indent", [1, 4, "\t"])
+def test_one_record_over_several_lines_is_one(indent):
+    assert record_of(json.dumps(json.loads(LINES[0]), indent=indent).encode()).id == "call-0"
+
+
+def test_a_record_over_several_lines_that_is_cut_off_is_one_reject():
+    pretty = json.dumps(json.loads(LINES[0]), indent=1).encode()
+    assert record_of(pretty[:-4]).reason == "not_json"
 
 
 # files
@@ -302,10 +326,9 @@ any_bytes = (
 @given(any_bytes)
 @example(b'{"schema":"model_call/1","id":"\\ud800","time":1,"app":"x","params":{"a":' + b"9" * 5000 + b"}}")
 def test_no_bytes_crash_the_decoder(data):
-    record = decode_line(data, "f:1", arrival_ms=NOON_MS, allow_controls=True)
-    if isinstance(record, Reject):
-        assert record.size == len(data)
-        assert record.detail
+    found = records_of(data, arrival_ms=NOON_MS)
+    assert found
+    assert all(refused.detail for refused in found if isinstance(refused, Refused))
 
 
 @settings(max_examples=500)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from leeboard.pipelines.runtime.backend import Fenced
-from leeboard.pipelines.runtime.fold import Fold, OutgoingRecord, RecordHeaders
+from leeboard.pipelines.runtime.fold import Fold, OutgoingRecord
 from leeboard.pipelines.runtime.metrics import StageMetrics
 from leeboard.pipelines.runtime.ownership import PartitionOwner, WriteIntervals
-from leeboard.pipelines.topics import TopicSettings
+from leeboard.pipelines.topics import RecordHeaders, TopicSettings
 from prometheus_client import CollectorRegistry
 
 #: turns of the event loop until every process waits for the driver

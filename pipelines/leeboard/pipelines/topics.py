@@ -1,14 +1,18 @@
-"""The stages, and the names of the topics that they read and write. Importable with the base install.
+"""The stages, the topics that they read and write, and what their records carry. Importable with the base install.
 
 A topic is a named log of records: on Kafka a topic, in a runtime without a broker whatever holds such a log.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct, field
 
 StageName: TypeAlias = Literal["normalise", "watch", "gate"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
+
+#: names and values of the headers of a record
+RecordHeaders: TypeAlias = Sequence[tuple[str, bytes]]
 
 #: what Kafka allows as the name of a topic or group
 KafkaName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]

@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.ingest import decode_line
+from leeboard.pipelines.ingest import records_of
 from leeboard.pipelines.measure.embed import transformer
 from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder
 from leeboard.pipelines.measure.measurer import Measurer
 from leeboard.pipelines.measure.settings import EmbedderSettings, MeasureSettings
 from leeboard.pipelines.replay import Replay
-from leeboard.schemas import ModelCall, Reject, encode, encode_observation
+from leeboard.schemas import ModelCall, Refused, encode, encode_observation, reject
 
 from .marked import ANSWERED, ASKED, SECRETS, SYSTEM, secrets_in, strings_in
 
@@ -76,9 +76,9 @@ def test_short_texts_keep_features_alone_where_the_settings_say_so() -> None:
 def test_no_word_shows_in_a_dead_letter(fields: dict[str, Any]) -> None:
     record = {"schema": "model_call/1", "id": "1", "time": 0, "app": "a", "input_text": ASKED, "output_text": ANSWERED}
     for line in (json.dumps(record | fields), json.dumps(record | fields)[:-1], json.dumps(record | fields) + ASKED):
-        refused = decode_line(line.encode(), "f:1", arrival_ms=None, allow_controls=False)
-        assert isinstance(refused, Reject)
-        assert secrets_in(encode(refused)) == []
+        [refused] = records_of(line.encode())
+        assert isinstance(refused, Refused)
+        assert secrets_in(encode(reject(line.encode(), refused, "f:1"))) == []
 
 
 class _Telltale:

@@ -11,11 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from leeboard.schemas import Reason, Record, Reject
+from leeboard.schemas import PRIVILEGED, Reason, Record, Refused, Reject, reject
 from leeboard.schemas.wire import MAX_RECORD_BYTES
 
+from .formats import position_of, records_of
 from .gzipped import GZIP_MAGIC, GzipError, inflate
-from .native import decode_line
 
 #: the path that means standard input
 STANDARD_INPUT = "-"
@@ -51,10 +51,11 @@ def read_records(
 ) -> Iterator[Record | Reject]:
     """Every record of the files in their order, and a Reject for every line that is none; blank lines are skipped.
 
-    Positions are "<file name>:<line number>", lines counted from 1; the name of standard input is "-". `arrival_ms` and
-    `allow_controls`: see `decode_line`. `progress` gets the number of bytes of every chunk read, compressed ones of a
-    compressed file. A line longer than MAX_RECORD_BYTES is one Reject and never held in memory. A damaged gzip file
-    yields every whole line before the damage, then one Reject.
+    Positions are "<file name>:<line number>", lines counted from 1; the name of standard input is "-". `arrival_ms`:
+    see `records_of`. `allow_controls`: the sender may deploy, accept, confirm and mute; otherwise those records are
+    refused as `not_allowed`. Scores are always allowed. `progress` gets the number of bytes of every chunk read,
+    compressed ones of a compressed file. A line longer than MAX_RECORD_BYTES is one Reject and never held in memory. A
+    damaged gzip file yields every whole line before the damage, then one Reject.
     Raises UnreadableFile: at once for any path that is missing, a directory or forbidden; later if reading fails.
     """
     checked = list(paths)
@@ -99,7 +100,18 @@ def _file_records(
         elif line.size > MAX_RECORD_BYTES:
             yield line.reject("too_large", f"{line.size} bytes, at most {MAX_RECORD_BYTES}", position)
         elif data := line.data():
-            yield decode_line(data, position, arrival_ms=arrival_ms, allow_controls=allow_controls)
+            found = records_of(data, arrival_ms=arrival_ms)
+            for index, record in enumerate(found):
+                if not allow_controls and isinstance(record, PRIVILEGED):
+                    record = _not_allowed(record)
+                if isinstance(record, Refused):
+                    yield reject(data, record, position_of(position, index, len(found)))
+                else:
+                    yield record
+
+
+def _not_allowed(record: Record) -> Refused:
+    return Refused("not_allowed", f"`{type(record).__name__.lower()}` is not taken from telemetry")
 
 
 def _pieces(path: StrPath, progress: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -1,19 +1,25 @@
-"""Our own JSON, one record a line."""
+"""Our own JSON: one record, or one a line (NDJSON)."""
 
-from leeboard.schemas import PRIVILEGED, Record, Refused, Reject, decode, reject
+from leeboard.pipelines.topics import RecordHeaders
+from leeboard.schemas import Record, Refused, decode
+from leeboard.schemas.wire import MAX_RECORD_BYTES
 
 
-def decode_line(data: bytes, position: str, *, arrival_ms: int | None, allow_controls: bool) -> Record | Reject:
-    """The record in `data`, or a Reject that says why there is none. Never raises, whatever the bytes.
+def recognises(_data: bytes, _headers: RecordHeaders) -> bool:
+    """Any bytes: what no other format recognises is read as our own, so that its reject says what is missing."""
+    return True
 
-    `position`: the line's position, for the Reject. `arrival_ms`: when it arrived (epoch milliseconds); None: calls
-    from the future are not refused. `allow_controls`: the sender may deploy, accept, confirm and mute; otherwise those
-    records are refused as `not_allowed`. Scores are always allowed.
-    """
+
+def records(data: bytes, _headers: RecordHeaders, arrival_ms: int | None) -> list[Record | Refused]:
+    """One record, also over several lines; where the first line is a whole object, one record of every line."""
+    first, newline, rest = data.strip().partition(b"\n")
+    if newline and rest and first.startswith(b"{") and first.rstrip().endswith(b"}") and len(data) <= MAX_RECORD_BYTES:
+        return [_record(line, arrival_ms) for line in data.split(b"\n") if line.strip()]
+    return [_record(data, arrival_ms)]
+
+
+def _record(data: bytes, arrival_ms: int | None) -> Record | Refused:
     try:
-        record = decode(data, arrival_ms=arrival_ms)
-        if isinstance(record, PRIVILEGED) and not allow_controls:
-            raise Refused("not_allowed", f"`{type(record).__name__.lower()}` is not taken from telemetry")
+        return decode(data, arrival_ms=arrival_ms)
     except Refused as refused:
-        return reject(data, refused, position)
-    return record
+        return refused

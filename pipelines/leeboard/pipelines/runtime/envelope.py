@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+from leeboard.pipelines.topics import RecordHeaders
 from leeboard.schemas import Alert, Page
 from msgspec import Struct
 
-from .fold import POSITION_HEADER, RecordHeaders
+from .fold import POSITION_HEADER
 
 JSON_TYPE = b"application/json"
 #: keys of the markers in the state topic

@@ -7,9 +7,10 @@ state of a fold can be rebuilt from the log and from the state records that it w
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-RecordHeaders: TypeAlias = Sequence[tuple[str, bytes]]
+from leeboard.pipelines.topics import RecordHeaders
+
 #: header of records on `calls`: where the call came from, "<topic id>/<partition>/<offset>/<index in the record>"
 SOURCE_HEADER = "leeboard-source"
 #: header of records on `alerts`: partition and offset of the record of `calls` that caused it

@@ -1,4 +1,4 @@
-"""Stage *normalise*: any raw record to a measured call, keyed by its scope, or to a dead letter. No state.
+"""Stage *normalise*: every raw record to measured calls, keyed by their scopes, or to dead letters. No state.
 
 Every record on `calls` holds its source position (`fold.SOURCE_HEADER`). Records of one source partition reach every
 partition of `calls` in the order of their offsets, and a position is committed only when all before it have arrived. So
@@ -8,6 +8,7 @@ partition of `calls` in the order of their offsets, and a position is committed 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+from leeboard.pipelines.ingest import position_of, records_of
 from leeboard.pipelines.measure.measurer import Arrival, Measurer
 from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.topics import TopicSettings
@@ -19,7 +20,6 @@ from leeboard.schemas import (
     Record,
     Refused,
     Score,
-    decode,
     encode,
     encode_observation,
     reject,
@@ -77,30 +77,36 @@ class Normaliser:
     def outputs(self, topic: str, partition: int, records: Sequence[IncomingRecord]) -> list[list[OutgoingRecord]]:
         """What each of some records of a partition becomes. Never raises on what they hold."""
         decoded = [self._decoded(topic, partition, record) for record in records]
-        calls = (call for call in decoded if isinstance(call, Arrival))
-        measured = iter(self._measurer.measure_batch(list(calls)))
-        return [self._call(next(measured)) if isinstance(found, Arrival) else found for found in decoded]
+        calls = [one for parts in decoded for one in parts if isinstance(one, Arrival)]
+        measured = iter(self._measurer.measure_batch(calls))
+        return [
+            [out for one in parts for out in (self._call(next(measured)) if isinstance(one, Arrival) else one)]
+            for parts in decoded
+        ]
 
-    def _decoded(self, topic: str, partition: int, record: IncomingRecord) -> Arrival | list[OutgoingRecord]:
-        """A call to be measured, or what anything else becomes."""
+    def _decoded(self, topic: str, partition: int, record: IncomingRecord) -> list[Arrival | list[OutgoingRecord]]:
+        """Of everything in a record, in its order: a call to be measured, or what anything else becomes."""
         data = record.value or b""
         arrival_ms = arrival_ms_of(record)
-        source = (self._topic_ids[topic], partition, record.offset, 0)
-        try:
-            found = self._record(topic, data, arrival_ms)
-            return Arrival(found, arrival_ms, source) if isinstance(found, ModelCall) else self._control(found, source)
-        except Refused as refused:
-            position = f"{topic}/{partition}/{record.offset}"
-            rejected = reject(data, refused, position, payload=self._keep_payload)
-            return [OutgoingRecord(self._topics.dead_letters, position.encode(), encode(rejected))]
+        found = records_of(data, record.headers, arrival_ms=arrival_ms)
+        decoded: list[Arrival | list[OutgoingRecord]] = []
+        for index, one in enumerate(found):
+            source = (self._topic_ids[topic], partition, record.offset, index)
+            try:
+                taken = self._taken(topic, one)
+                decoded.append(
+                    Arrival(taken, arrival_ms, source) if isinstance(taken, ModelCall) else self._control(taken, source)
+                )
+            except Refused as refused:
+                position = position_of(f"{topic}/{partition}/{record.offset}", index, len(found))
+                rejected = reject(data, refused, position, payload=self._keep_payload)
+                decoded.append([OutgoingRecord(self._topics.dead_letters, position.encode(), encode(rejected))])
+        return decoded
 
-    def _record(self, topic: str, data: bytes, arrival_ms: int | None) -> Record:
-        """The record, if it may come from this topic. Raises Refused."""
-        if not data:
-            raise Refused("not_json", "an empty record")
-        if data[0] == 0 and len(data) >= 5:
-            raise Refused("not_json", "Confluent wire format (a zero byte, a schema id): send plain JSON")
-        found = decode(data, arrival_ms=arrival_ms)
+    def _taken(self, topic: str, found: Record | Refused) -> Record:
+        """The record, if it is one that may come from this topic. Raises Refused."""
+        if isinstance(found, Refused):
+            raise found
         if isinstance(found, ModelCall) and topic == self._topics.control:
             raise Refused("not_allowed", "a model call is not taken from the control topic")
         if isinstance(found, PRIVILEGED) and topic != self._topics.control:
