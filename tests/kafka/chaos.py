@@ -44,6 +44,9 @@ FREEZE_S = (2.0, 12.0)
 MAX_WATCHERS = 3
 #: seconds between two faults
 PAUSE_S = (1.0, 3.5)
+#: a round on a slow machine goes on until it has had so many faults, for at most so many times its length
+LEAST_FAULTS = 3
+LONGEST = 4.0
 
 
 @dataclass
@@ -101,7 +104,7 @@ class Chaos:
         begun = time.monotonic()
         next_fault = begun + 6.0
         recent: list[ModelCall] = []
-        while (now := time.monotonic()) - begun < self.seconds:
+        while self._goes_on(now := time.monotonic(), begun, self.seconds):
             due = int((now - begun) * CALLS_A_SECOND) - self.sent
             for _ in range(max(due, 0)):
                 call = next(calls)
@@ -111,12 +114,16 @@ class Chaos:
                 if self.sent % 500 == 0:
                     self._send_oddities(producer, recent)
             self.fleet.tend()
-            if now >= next_fault and now - begun < self.seconds - 5.0:
+            if now >= next_fault and self._goes_on(now, begun, self.seconds - 5.0):
                 self._break()
                 next_fault = now + self.random.uniform(*PAUSE_S)
             time.sleep(0.02)
         producer.flush(timeout=120)
         producer.close()
+
+    def _goes_on(self, now: float, begun: float, seconds: float) -> bool:
+        few = self.happened.total() < LEAST_FAULTS
+        return now - begun < (LONGEST * self.seconds if few else seconds)
 
     def _send_oddities(self, producer: Any, recent: list[ModelCall]) -> None:
         """A call that its application sent twice, a record that is no JSON, and a control from a person."""
