@@ -12,7 +12,6 @@ from leeboard.detectors import NumericDetector
 from leeboard.detectors.core.jit import kernel
 from leeboard.detectors.numeric import season
 from leeboard.detectors.numeric.dependence import LAG
-from leeboard.detectors.numeric.detector import minute_of_week
 from leeboard.detectors.numeric.season import (
     CLOCK,
     CLOCK_FEATURES,
@@ -21,6 +20,7 @@ from leeboard.detectors.numeric.season import (
     MINUTES_A_WEEK,
     TWO_DAYS,
     TWO_WEEKS,
+    minute_of_week,
 )
 
 from tests.detectors.streams import Arena, Floats, Integers, poisson_limit

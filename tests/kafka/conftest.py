@@ -1,7 +1,6 @@
 """One broker for all tests, started by the first that asks; topics of its own for each; brokers of one's own."""
 
 import itertools
-import logging
 import re
 from collections.abc import Callable, Generator, Iterator
 
@@ -81,9 +80,3 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         for broker in _running:
             report.sections.append((f"log of the broker at {broker.bootstrap}", broker.log_tail()))
     return report
-
-
-@pytest.fixture(autouse=True)
-def _kafka_may_log() -> None:
-    """Commands that ran in this process may have silenced the library, whose errors give the producer its reasons."""
-    logging.getLogger("kafka").setLevel(logging.NOTSET)

@@ -40,7 +40,7 @@ def test_the_newest_one_holds_every_kind_of_detector_in_an_open_incident_and_tex
     scope = engine.scopes[SCOPE]
     assert {key.kind for key in engine.bank.keys(scope.slot)} == {"numeric", "binary", "categorical", "text"}
     assert scope.incident is not None and scope.texts is not None
-    assert any(name.startswith("young.") for name in golden(NEWEST).parts)
+    assert any(name.startswith("warm_up.") for name in golden(NEWEST).parts)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

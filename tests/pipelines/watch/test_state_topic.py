@@ -60,7 +60,7 @@ def test_a_scope_of_another_build_is_written_anew_with_all_its_parts(
 ) -> None:
     """Parts of two builds never stand beside each other, and nothing is left of parts that it no longer has."""
     state = fed(new_fold(), calls[:420])
-    assert {"scope", "signals", "detectors", "ring.0", "ring.1", "ids.0", "texts", "young.0"} <= parts_of(state)
+    assert {"scope", "signals", "detectors", "ring.0", "ring.1", "ids.0", "texts", "warm_up.0"} <= parts_of(state)
 
     same = new_fold()
     same.restore(state.items())

@@ -16,14 +16,6 @@ COUNTS_DTYPE = np.dtype([("refused", "f8")])
 BYTES = np.dtype(np.uint8)
 #: covariates are natural logs: no finite float has a larger one
 LARGEST_LOG = 710.0
-MS_A_MINUTE = 60_000
-#: 1 January 1970 was a Thursday: minute 0 of the week is Monday, midnight
-EPOCH_MINUTE = 3 * 1440
-
-
-def minute_of_week(epoch_ms: int) -> int:
-    """Minute of the week (UTC, Monday first) of a time."""
-    return (epoch_ms // MS_A_MINUTE + EPOCH_MINUTE) % season.MINUTES_A_WEEK
 
 
 class NumericDetector:
@@ -103,7 +95,7 @@ class NumericDetector:
         row = changes.record(i)
         y = prepare_number(row, x, uniforms[0], self._logarithmic, DITHER)
         if self._adjusts:
-            minute = minute_of_week(clock) if self._seasonal and clock is not None else -1
+            minute = season.minute_of_week(clock) if self._seasonal and clock is not None else -1
             known = np.array(covariates or (0.0, 0.0), np.float32)
             features, gain = self._features
             y, moved = season.adjust(self._regression[0], y, minute, known, self.open, features, gain)

@@ -13,6 +13,9 @@ from leeboard.detectors.core.jit import Floats, Floats32, Row, kernel
 from .dependence import LAG, teach
 
 MINUTES_A_WEEK = 7 * 24 * 60
+MS_A_MINUTE = 60_000
+#: 1 January 1970 was a Thursday: minute 0 of the week is Monday, midnight
+EPOCH_MINUTE = 3 * 1440
 #: two harmonics of the day, one of the week
 CLOCK_FEATURES = 6
 DAILY_FEATURES = 4
@@ -81,6 +84,12 @@ def regression_dtype(covariates: int) -> np.dtype[np.void]:
         ],
         align=True,
     )
+
+
+@kernel
+def minute_of_week(epoch_ms: int) -> int:
+    """Minute of the week (UTC, Monday first) of a time."""
+    return (epoch_ms // MS_A_MINUTE + EPOCH_MINUTE) % MINUTES_A_WEEK
 
 
 @kernel

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from leeboard.schemas import Severity, Status, VerdictKind
 from msgspec import Meta, Struct, field
@@ -11,16 +11,14 @@ from msgspec import Meta, Struct, field
 from ..signals import ChannelName
 from ..units import Positive
 from .messages.message import Stream
-from .sinks import PagerDutySettings, SinkSettings
+from .sinks import PagerDutySettings, Secret, SinkSettings
 
 #: name of a sink: part of an environment variable, so lower case, and no two underscores together
 SinkName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
 #: sinks and routes: positions of 32 sinks are 1.6 KB in the metadata of a committed offset, which hold 4 KB
 MAX_SINKS, MAX_ROUTES = 32, 256
-#: secrets of a sink, whatever its type: never in the TOML, each with a twin `..._file`
-SINK_SECRETS = ("routing_key", "webhook_url", "secret")
-#: forms of secrets: of an integration key of PagerDuty, of a URL
-_FORMS = {"routing_key": r"[A-Za-z0-9]{32}", "webhook_url": r"https?://\S+"}
+#: names of the secrets of all sinks
+SINK_SECRETS = tuple(sorted({kind.needs.field for kind in get_args(SinkSettings) if kind.needs is not None}))
 
 
 class SecretError(Exception):
@@ -86,22 +84,22 @@ def secret_of(name: str, sink: SinkSettings) -> str:
 
     Raises SecretError.
     """
-    if sink.needs is None:
+    secret: Secret | None = sink.needs
+    if secret is None:
         return ""
-    path = f"notify.sinks.{name}.{sink.needs}"
-    file = getattr(sink, f"{sink.needs}_file")
-    value: str = getattr(sink, sink.needs)
+    path = f"notify.sinks.{name}.{secret.field}"
+    file = getattr(sink, f"{secret.field}_file")
+    value: str = getattr(sink, secret.field)
     if file is not None:
         try:
             value = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SecretError(f"{path}_file: {error}") from None
     if not value:
-        variable = f"LEEBOARD__NOTIFY__SINKS__{name}__{sink.needs}".upper()
+        variable = f"LEEBOARD__NOTIFY__SINKS__{name}__{secret.field}".upper()
         raise SecretError(f"{path}: set {variable}, or {path}_file to a file that holds it")
-    if not re.fullmatch(_FORMS.get(sink.needs, r"\S+"), value):
-        shapes = {"routing_key": "32 letters and digits", "webhook_url": "a URL"}
-        raise SecretError(f"{path}: not {shapes.get(sink.needs, 'one word')}")
+    if not re.fullmatch(secret.form, value):
+        raise SecretError(f"{path}: not {secret.words}")
     return value
 
 

@@ -23,11 +23,9 @@ from leeboard.pipelines.units import DAY_MS
 from .state.channels import signal_nats
 from .state.layout import (
     CHUNK,
-    EPOCH_MINUTE,
     FIXED_CATEGORICAL,
     FIXED_NUMERIC,
     ID_CHUNK,
-    MS_A_MINUTE,
     NOT_MEASURED,
     RECOUNT,
     SCORE_STEPS,
@@ -69,7 +67,7 @@ def watch_numbers(state: State, batch: Batch, columns: Columns, e: int, scratch:
     # Numba copies a tuple of arrays at every call: what is called per signal gets the few arrays that it needs
     slot, event, numbers = batch.slots[e], batch.hashes[e], batch.numbers[e]
     scope, rows, frozen = state.scopes[slot], state.numeric, state.frozen
-    minute = (batch.times[e] // MS_A_MINUTE + EPOCH_MINUTE) % season.MINUTES_A_WEEK
+    minute = season.minute_of_week(batch.times[e])
     known, features, gain = scratch.covariates, scratch.features, scratch.gain
     codes = QUIET
     for s in range(numbers.size):

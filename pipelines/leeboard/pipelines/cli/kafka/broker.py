@@ -12,19 +12,21 @@ from leeboard.pipelines.kafka.clients import ClientError, explain_failure, pytho
 from leeboard.pipelines.kafka.operate.reading import TopicUnreadable, consumer_of
 from leeboard.pipelines.kafka.settings import KafkaSettings
 
-# what kafka-python logs on the way is said again, better, by `explain_failure`
-logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
 
 @contextmanager
 def explained(settings: KafkaSettings) -> Iterator[None]:
     """Ends with what to do where a broker, a topic or a right is missing."""
+    log = logging.getLogger("kafka")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what kafka-python logs on the way is said again, better, by `explain_failure`
     try:
         yield
     except TopicUnreadable as error:
         fail(str(error))
     except (KafkaError, ClientError) as error:
         fail(explain_failure(error, settings))
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager

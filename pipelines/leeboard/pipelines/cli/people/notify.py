@@ -75,7 +75,8 @@ def sinks_of(config: Config) -> dict[str, MessageSink]:
         try:
             sinks[name] = make_sink(settings, secrets[name])
         except ValueError:  # its text may show the secret
-            fail(f"notify.sinks.{name}.{settings.needs}: not of the form that {settings.needs} has")
+            secret = settings.needs.field if settings.needs else ""
+            fail(f"notify.sinks.{name}.{secret}: not of the form that {secret} has")
     return sinks
 
 

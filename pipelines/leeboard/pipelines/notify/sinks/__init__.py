@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .alertmanager import Alertmanager, AlertmanagerSettings
-from .base import DELIVERED, MessageSink, Outcome
+from .base import DELIVERED, MessageSink, Outcome, Secret
 from .pagerduty import PagerDuty, PagerDutySettings
 from .slack import Slack, SlackSettings
 from .webhook import Webhook, WebhookSettings
 
+#: settings of every sink; their tags are the types of `[notify.sinks.NAME]`
 SinkSettings: TypeAlias = PagerDutySettings | SlackSettings | AlertmanagerSettings | WebhookSettings
 
 _MAKERS: dict[type[Any], Callable[[Any, str | None], MessageSink]] = {
@@ -24,4 +25,4 @@ def make_sink(settings: SinkSettings, secret: str | None) -> MessageSink:
     return _MAKERS[type(settings)](settings, secret)
 
 
-__all__ = ["DELIVERED", "MessageSink", "Outcome", "PagerDutySettings", "SinkSettings", "make_sink"]
+__all__ = ["DELIVERED", "MessageSink", "Outcome", "PagerDutySettings", "Secret", "SinkSettings", "make_sink"]

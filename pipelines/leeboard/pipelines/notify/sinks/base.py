@@ -1,6 +1,6 @@
 """What every sink has in common: one function, three outcomes."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from leeboard.pipelines.notify.messages.message import Message
 from msgspec import Meta, Struct
@@ -19,6 +19,15 @@ _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 Url = Annotated[str, Meta(pattern=rf"^https?://{_HOST}(/[^\s@]*)?$", max_length=2000)]
 
 DeliveryResult = Literal["delivered", "retry", "dropped"]
+
+
+class Secret(NamedTuple):
+    """What a sink needs that is never in the TOML: from the environment, or from the file that `<field>_file` names."""
+
+    field: str
+    #: regular expression of a whole value, and what it says in words
+    form: str = r"\S+"
+    words: str = "one word"
 
 
 class Outcome(Struct, frozen=True):

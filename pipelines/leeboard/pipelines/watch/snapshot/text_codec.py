@@ -1,4 +1,4 @@
-"""The texts of a scope as parts of bytes, and back: counts (`texts`), young texts (`young.<k>`), rings (`space.*`)."""
+"""The texts of a scope as parts of bytes, and back: counts (`texts`), those of the warm-up, rings (`store.*`)."""
 
 import zlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from leeboard.pipelines.watch.texts.bank import TextBank
 from leeboard.pipelines.watch.texts.rows import chunks_needed
 from leeboard.pipelines.watch.texts.store_parts import put_store, stored_parts, warm_up_written
 
-_SPACE = "space."
+_STORE = "store."
 
 
 def text_parts(bank: TextBank, slot: int, after_call: int, level: int) -> dict[str, bytes]:
@@ -22,9 +22,9 @@ def text_parts(bank: TextBank, slot: int, after_call: int, level: int) -> dict[s
     parts = {"texts": record_bytes(bank.texts.array, int(bank.table[slot, 0]))}
     for k, i in _warm_up(bank, slot):
         if warm_up_written(bank.warm_up.array[i]) > after:
-            parts[f"young.{k}"] = record_bytes(bank.warm_up.array, i)
+            parts[f"warm_up.{k}"] = record_bytes(bank.warm_up.array, i)
     if bank.table[slot, 1] >= 0:
-        parts |= {_SPACE + name: part for name, part in stored_parts(bank.store(slot), after).items()}
+        parts |= {_STORE + name: part for name, part in stored_parts(bank.store(slot), after).items()}
     return {name: zlib.compress(part, level) for name, part in parts.items()}
 
 
@@ -38,14 +38,14 @@ def put_texts(bank: TextBank, slot: int, seen: TextsSeen, parts: Mapping[str, by
     bank.texts.array[bank.table[slot, 0]] = text
     if max(seen.outputs, seen.inputs) >= FIT_EVENTS:
         bank.add_store(slot)
-        names = [name for name in parts if name.startswith(_SPACE)]
-        put_store(bank.store(slot), {name.removeprefix(_SPACE): zlib.decompress(parts[name]) for name in names})
+        names = [name for name in parts if name.startswith(_STORE)]
+        put_store(bank.store(slot), {name.removeprefix(_STORE): zlib.decompress(parts[name]) for name in names})
     bank.expect(slot, 0, 0)
     for k, i in _warm_up(bank, slot):
-        bank.warm_up.array[i] = record_of(zlib.decompress(parts[f"young.{k}"]), bank.warm_up.array.dtype)
+        bank.warm_up.array[i] = record_of(zlib.decompress(parts[f"warm_up.{k}"]), bank.warm_up.array.dtype)
 
 
 def _warm_up(bank: TextBank, slot: int) -> list[tuple[int, int]]:
-    """The chunks of young texts that hold some, and their rows."""
+    """The chunks of the warm-up that hold some, and their rows."""
     used = int(chunks_needed(bank.text(slot), bank.stores.array, bank.table[slot, 1], 0, 0))
     return [(k, int(i)) for k, i in enumerate(bank.chunks[slot][:used].tolist())]

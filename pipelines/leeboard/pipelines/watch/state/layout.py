@@ -22,9 +22,6 @@ FIXED_NUMERIC = len(NUMERIC)
 FIXED_CATEGORICAL = len(CATEGORICAL)
 #: hashes of a chunk of the ring of recent ids
 ID_CHUNK = 512
-MS_A_MINUTE = 60_000
-#: 1 January 1970 was a Thursday: minute 0 of the week is Monday, midnight
-EPOCH_MINUTE = 3 * 1440
 #: rows of a chunk of the ring of recent calls
 CHUNK = 250
 #: categories of one signal that are kept apart, the last of them standing for all others
