@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from ..signals import ChannelName
 from ..units import Positive
 from .messages.message import Stream
-from .sinks import PagerDutySettings, Secret, SinkSettings
+from .sinks import PagerDutySettings, SinkSecret, SinkSettings
 
 #: name of a sink: part of an environment variable, so lower case, and no two underscores together
 SinkName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
@@ -84,7 +84,7 @@ def secret_of(name: str, sink: SinkSettings) -> str:
 
     Raises SecretError.
     """
-    secret: Secret | None = sink.needs
+    secret: SinkSecret | None = sink.needs
     if secret is None:
         return ""
     path = f"notify.sinks.{name}.{secret.field}"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .alertmanager import Alertmanager, AlertmanagerSettings
-from .base import DELIVERED, MessageSink, Outcome, Secret
+from .base import DELIVERED, MessageSink, Outcome, SinkSecret
 from .pagerduty import PagerDuty, PagerDutySettings
 from .slack import Slack, SlackSettings
 from .webhook import Webhook, WebhookSettings
@@ -25,4 +25,4 @@ def make_sink(settings: SinkSettings, secret: str | None) -> MessageSink:
     return _MAKERS[type(settings)](settings, secret)
 
 
-__all__ = ["DELIVERED", "MessageSink", "Outcome", "PagerDutySettings", "Secret", "SinkSettings", "make_sink"]
+__all__ = ["DELIVERED", "MessageSink", "Outcome", "PagerDutySettings", "SinkSecret", "SinkSettings", "make_sink"]

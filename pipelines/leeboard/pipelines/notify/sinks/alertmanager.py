@@ -9,7 +9,7 @@ from leeboard.pipelines.notify.messages import words
 from leeboard.pipelines.notify.messages.message import LastReport, Message
 from msgspec import Struct
 
-from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, Secret, Url
+from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, SinkSecret, Url
 from .http import post
 
 #: open alerts are sent again so often; an alert that is not ends by itself after HOLD_S: four sendings may be lost
@@ -37,7 +37,7 @@ class AlertmanagerSettings(
     #: base of the server, without /api/v2
     url: Url
 
-    needs: ClassVar[Secret | None] = None
+    needs: ClassVar[SinkSecret | None] = None
     resolves_unreported: ClassVar[bool] = False
     takes_notices: ClassVar[bool] = True
 

@@ -21,7 +21,7 @@ Url = Annotated[str, Meta(pattern=rf"^https?://{_HOST}(/[^\s@]*)?$", max_length=
 DeliveryResult = Literal["delivered", "retry", "dropped"]
 
 
-class Secret(NamedTuple):
+class SinkSecret(NamedTuple):
     """What a sink needs that is never in the TOML: from the environment, or from the file that `<field>_file` names."""
 
     field: str

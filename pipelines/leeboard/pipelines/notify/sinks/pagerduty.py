@@ -10,7 +10,7 @@ from leeboard.pipelines.notify.messages.message import LastReport, Message
 from leeboard.schemas import Page
 from msgspec import Struct
 
-from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, Secret, Url, no_answer, outcome_of_status
+from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, SinkSecret, Url, no_answer, outcome_of_status
 
 #: limits of PagerDuty
 MAX_SUMMARY, MAX_KEY, MAX_BODY_BYTES = 1024, 255, 512 * 1024
@@ -38,7 +38,7 @@ class PagerDutySettings(
     routing_key: str = ""
     routing_key_file: str | None = None
 
-    needs: ClassVar[Secret] = Secret("routing_key", r"[A-Za-z0-9]{32}", "32 letters and digits")
+    needs: ClassVar[SinkSecret] = SinkSecret("routing_key", r"[A-Za-z0-9]{32}", "32 letters and digits")
     #: a resolve is nothing to a service that does not know its key, so every service gets it
     resolves_unreported: ClassVar[bool] = True
 

@@ -9,7 +9,7 @@ from leeboard.pipelines.notify.messages.message import LastReport, Message
 from leeboard.schemas import Page
 from msgspec import Struct
 
-from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, Secret, no_answer, outcome_of_status
+from .base import ATTEMPT_TIMEOUT_S, DELIVERED, MessageSink, Outcome, SinkSecret, no_answer, outcome_of_status
 
 #: limit of Slack for the text of a block
 MAX_BLOCK = 3000
@@ -33,7 +33,7 @@ class SlackSettings(Struct, tag_field="type", tag="slack", frozen=True, forbid_u
     webhook_url: str = ""
     webhook_url_file: str | None = None
 
-    needs: ClassVar[Secret] = Secret("webhook_url", r"https?://\S+", "a URL")
+    needs: ClassVar[SinkSecret] = SinkSecret("webhook_url", r"https?://\S+", "a URL")
     resolves_unreported: ClassVar[bool] = False
     takes_notices: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ from leeboard.pipelines.notify.messages.message import LastReport, Message
 from leeboard.schemas import Page, encode
 from msgspec import Struct
 
-from .base import ATTEMPT_TIMEOUT_S, MessageSink, Outcome, Secret, Url
+from .base import ATTEMPT_TIMEOUT_S, MessageSink, Outcome, SinkSecret, Url
 from .http import post
 
 #: an id that stands in a header, and in what is signed, as it is
@@ -25,7 +25,7 @@ class WebhookSettings(Struct, tag_field="type", tag="webhook", frozen=True, forb
     secret: str = ""
     secret_file: str | None = None
 
-    needs: ClassVar[Secret] = Secret("secret")
+    needs: ClassVar[SinkSecret] = SinkSecret("secret")
     resolves_unreported: ClassVar[bool] = False
     takes_notices: ClassVar[bool] = True
 
