@@ -177,7 +177,7 @@ def test_the_state_of_a_young_scope_is_small() -> None:
             engine.step([observation], [position])
         if calls[key] == 100:
             parts = engine.snapshot(key)
-            texts[key] = sum(len(part) for name, part in parts.items() if name.startswith(("texts", "young")))
+            texts[key] = sum(len(part) for name, part in parts.items() if name.startswith(("texts", "warm_up")))
             sizes[key] = sum(map(len, parts.values())) - texts[key]
     assert len(sizes) == 8
     assert max(sizes.values()) < 40 * 1024, sizes

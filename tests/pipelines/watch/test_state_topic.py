@@ -79,7 +79,7 @@ def test_a_scope_of_another_build_is_written_anew_with_all_its_parts(
     news = fed(other, calls[420:421])
     assert {"scope", "signals", "detectors", "ring.0", "ring.1", "ids.0"} == parts_of(news)
     gone = {key for key, value in news.items() if value is None}
-    assert {f"{SCOPE}{PART_SEPARATOR}texts".encode(), f"{SCOPE}{PART_SEPARATOR}young.0".encode()} <= gone
+    assert {f"{SCOPE}{PART_SEPARATOR}texts".encode(), f"{SCOPE}{PART_SEPARATOR}warm_up.0".encode()} <= gone
 
     newest = {**state, **news}
     again = new_fold()
