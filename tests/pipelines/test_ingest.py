@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from leeboard.pipelines.ingest import UnreadableFile, read_records, records_of, total_bytes
+from leeboard.pipelines.ingest import UnreadableFile, read_records, records_in, total_bytes
 from leeboard.pipelines.ingest.files import CHUNK_BYTES
 from leeboard.schemas import Deploy, ModelCall, Refused, Reject, Score, encode
 from leeboard.schemas.wire import MAX_RECORD_BYTES
@@ -65,7 +65,7 @@ def set_standard_input(monkeypatch, buffer):
 
 
 def record_of(data, *, arrival_ms=None):
-    [record] = records_of(data, arrival_ms=arrival_ms)
+    [record] = records_in(data, arrival_ms=arrival_ms)
     return record
 
 
@@ -137,7 +137,7 @@ def test_odd_bytes_have_their_reason(data, reason):
 
 
 def test_lines_in_one_record_are_records_each_with_its_own_outcome():
-    first, bad, last = records_of(LINES[0] + b"\n" + LINES[1][:-9] + b"\r\n" + LINES[2] + b"\n")
+    first, bad, last = records_in(LINES[0] + b"\n" + LINES[1][:-9] + b"\r\n" + LINES[2] + b"\n")
     assert (first.id, bad.reason, last.id) == ("call-0", "not_json", "call-2")
 
 
@@ -326,7 +326,7 @@ any_bytes = (
 @given(any_bytes)
 @example(b'{"schema":"model_call/1","id":"\\ud800","time":1,"app":"x","params":{"a":' + b"9" * 5000 + b"}}")
 def test_no_bytes_crash_the_decoder(data):
-    found = records_of(data, arrival_ms=NOON_MS)
+    found = records_in(data, arrival_ms=NOON_MS)
     assert found
     assert all(refused.detail for refused in found if isinstance(refused, Refused))
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leeboard.pipelines.ingest import records_of
+from leeboard.pipelines.ingest import records_in
 from leeboard.pipelines.measure.measurer import MAX_ID_BYTES, MAX_SCORES, MAX_TOOLS, SCOPES_KEPT, Measurer
 from leeboard.pipelines.measure.pricing import PRICE_SOURCE
 from leeboard.pipelines.measure.settings import MeasureSettings
@@ -366,7 +366,7 @@ calls = st.fixed_dictionaries(
 @settings(max_examples=400)
 @given(calls)
 def test_any_call_that_can_be_decoded_can_be_measured(fields):
-    [call] = records_of(json.dumps(fields).encode())
+    [call] = records_in(json.dumps(fields).encode())
     if not isinstance(call, ModelCall):
         return
     observation = Measurer(MeasureSettings(key="k"), redact=str.upper).measure(call)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from leeboard.pipelines.config import Config
-from leeboard.pipelines.ingest import records_of
+from leeboard.pipelines.ingest import records_in
 from leeboard.pipelines.measure.embed import transformer
 from leeboard.pipelines.measure.embed.transformer import TransformerEmbedder
 from leeboard.pipelines.measure.measurer import Measurer
@@ -76,7 +76,7 @@ def test_short_texts_keep_features_alone_where_the_settings_say_so() -> None:
 def test_no_word_shows_in_a_dead_letter(fields: dict[str, Any]) -> None:
     record = {"schema": "model_call/1", "id": "1", "time": 0, "app": "a", "input_text": ASKED, "output_text": ANSWERED}
     for line in (json.dumps(record | fields), json.dumps(record | fields)[:-1], json.dumps(record | fields) + ASKED):
-        [refused] = records_of(line.encode())
+        [refused] = records_in(line.encode())
         assert isinstance(refused, Refused)
         assert secrets_in(encode(reject(line.encode(), refused, "f:1"))) == []
 

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from leeboard.pipelines.ingest import records_of
+from leeboard.pipelines.ingest import records_in
 from leeboard.pipelines.measure.embed.static import StaticEmbedder
 from leeboard.pipelines.measure.measurer import Arrival, Measurer
 from leeboard.pipelines.measure.settings import EmbedderSettings, MeasureSettings, TextSettings
@@ -257,7 +257,7 @@ def test_odd_texts_are_measured_to_the_end(text):
 
 def test_a_line_with_lone_surrogates_becomes_an_observation():
     line = json.dumps({"schema": "model_call/1", "id": "1", "time": 0, "app": "a", "output_text": "so \ud83d it is"})
-    [call] = records_of(line.encode())
+    [call] = records_in(line.encode())
     assert Measurer(MeasureSettings()).measure(call).output.tokens == 4
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 from leeboard.schemas import PRIVILEGED, Reason, Record, Refused, Reject, reject
 from leeboard.schemas.wire import MAX_RECORD_BYTES
 
-from .formats import position_of, records_of
+from .formats import position_of, records_in
 from .gzipped import GZIP_MAGIC, GzipError, inflate
 
 #: the path that means standard input
@@ -52,7 +52,7 @@ def read_records(
     """Every record of the files in their order, and a Reject for every line that is none; blank lines are skipped.
 
     Positions are "<file name>:<line number>", lines counted from 1; the name of standard input is "-". `arrival_ms`:
-    see `records_of`. `allow_controls`: the sender may deploy, accept, confirm and mute; otherwise those records are
+    see `records_in`. `allow_controls`: the sender may deploy, accept, confirm and mute; otherwise those records are
     refused as `not_allowed`. Scores are always allowed. `progress` gets the number of bytes of every chunk read,
     compressed ones of a compressed file. A line longer than MAX_RECORD_BYTES is one Reject and never held in memory. A
     damaged gzip file yields every whole line before the damage, then one Reject.
@@ -100,7 +100,7 @@ def _file_records(
         elif line.size > MAX_RECORD_BYTES:
             yield line.reject("too_large", f"{line.size} bytes, at most {MAX_RECORD_BYTES}", position)
         elif data := line.data():
-            found = records_of(data, arrival_ms=arrival_ms)
+            found = records_in(data, arrival_ms=arrival_ms)
             for index, record in enumerate(found):
                 if not allow_controls and isinstance(record, PRIVILEGED):
                     record = _not_allowed(record)

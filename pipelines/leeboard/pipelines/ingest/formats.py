@@ -26,7 +26,7 @@ class Format:
 FORMATS: Final = (Format("native", native.recognises, native.records),)
 
 
-def records_of(
+def records_in(
     data: bytes, headers: RecordHeaders = (), *, arrival_ms: int | None = None
 ) -> Sequence[Record | Refused]:
     """What a raw record holds, in its order: calls, controls, and why a part of it is neither. Never raises on data.

@@ -8,7 +8,7 @@ partition of `calls` in the order of their offsets, and a position is committed 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from leeboard.pipelines.ingest import position_of, records_of
+from leeboard.pipelines.ingest import position_of, records_in
 from leeboard.pipelines.measure.measurer import Arrival, Measurer
 from leeboard.pipelines.measure.settings import MeasureSettings
 from leeboard.pipelines.topics import TopicSettings
@@ -88,7 +88,7 @@ class Normaliser:
         """Of everything in a record, in its order: a call to be measured, or what anything else becomes."""
         data = record.value or b""
         arrival_ms = arrival_ms_of(record)
-        found = records_of(data, record.headers, arrival_ms=arrival_ms)
+        found = records_in(data, record.headers, arrival_ms=arrival_ms)
         decoded: list[Arrival | list[OutgoingRecord]] = []
         for index, one in enumerate(found):
             source = (self._topic_ids[topic], partition, record.offset, index)
