@@ -9,6 +9,7 @@ fingerprint.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -85,6 +86,7 @@ def fingerprint(family: Family, column: int, signal: Signal) -> bytes:
     return _hash(family.kind, family.changes(column).version, values, layout, categories)
 
 
+@cache
 def _described(dtype: np.dtype[Any]) -> Any:
     """Fields, types, shapes and offsets of a dtype, in words that do not depend on NumPy's."""
     if dtype.subdtype is not None:
