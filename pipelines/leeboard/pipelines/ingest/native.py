@@ -12,9 +12,10 @@ def recognises(_data: bytes, _headers: RecordHeaders) -> bool:
 
 def records(data: bytes, _headers: RecordHeaders, arrival_ms: int | None) -> list[Record | Refused]:
     """One record, also over several lines; where the first line is a whole object, one record of every line."""
-    first, newline, rest = data.strip().partition(b"\n")
-    if newline and rest and first.startswith(b"{") and first.rstrip().endswith(b"}") and len(data) <= MAX_RECORD_BYTES:
-        return [_record(line, arrival_ms) for line in data.split(b"\n") if line.strip()]
+    if b"\n" in data and len(data) <= MAX_RECORD_BYTES:
+        first, newline, _ = data.strip().partition(b"\n")
+        if newline and first.startswith(b"{") and first.rstrip().endswith(b"}"):
+            return [_record(line, arrival_ms) for line in data.split(b"\n") if line.strip()]
     return [_record(data, arrival_ms)]
 
 
