@@ -97,6 +97,10 @@ class Changes(ABC, Generic[C]):
         """Has row i an open change?"""
         return bool(self.rows.array[i]["frozen"] >= 0)
 
+    def reported(self, rows: npt.NDArray[np.int32]) -> bool:
+        """Did the newest value of any of these rows (any shape, -1 for none) lead to something?"""
+        return bool(self.rows.array["code"][rows[rows >= 0]].any())
+
     def open(self, i: int, floor: float, context: C) -> None:
         """Open the change that row i has fired for; `floor`: smallest effect that is no return, transformed."""
         j = self.rows.allocate()

@@ -82,8 +82,7 @@ class NumericFamily(Family):
 
     def reported(self, slot: int) -> bool:
         """Did the newest value of any detector of a scope lead to something?"""
-        rows = self.rows[slot]
-        return bool(self.detectors.rows.array["code"][rows[rows >= 0]].any())
+        return self.detectors.reported(self.rows[slot])
 
     def regression(self, slot: int, key: DetectorKey) -> tuple[Arena, int] | None:
         """Where the regression of a detector lies; None where it has none."""

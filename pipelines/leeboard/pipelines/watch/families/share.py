@@ -35,8 +35,7 @@ class ShareFamily(Family):
 
     def reported(self, slot: int) -> bool:
         """Did the newest value of any detector of a scope lead to something?"""
-        rows = self.rows[slot].ravel()
-        return bool(self.detectors.rows.array["code"][rows[rows >= 0]].any())
+        return self.detectors.reported(self.rows[slot])
 
     def forget_constant(self, slot: int, column: int) -> None:
         """What a signal has shown so far counts no more than one event (see `kernels.restart_share`)."""
