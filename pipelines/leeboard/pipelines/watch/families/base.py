@@ -17,9 +17,9 @@ from leeboard.detectors.core.changetime import ChangeTime
 from leeboard.detectors.core.effect import Effect
 from leeboard.detectors.core.evidence import Guarantee
 from leeboard.detectors.core.jit import Arena, Row
+from leeboard.pipelines.arrays import enlarged
 from leeboard.pipelines.signals import Kind, Signal
 from leeboard.pipelines.watch.columns import Signals
-from leeboard.pipelines.watch.state.history import enlarged
 from leeboard.pipelines.watch.state.keys import DetectorKey
 from leeboard.pipelines.watch.state.scope import Scope
 from leeboard.schemas import SignalSummary

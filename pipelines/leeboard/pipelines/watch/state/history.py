@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.jit import Arena
+from leeboard.pipelines.arrays import enlarged
 
 from .layout import CHUNK, ID_CHUNK, RING_ROW
 from .scope import RecentId, Scope
@@ -125,10 +125,3 @@ class History:
                 values = shares.setdefault(label, {})
                 values[value] = values.get(value, 0.0) + count / len(rows)
         return shares, len(rows)
-
-
-def enlarged(table: npt.NDArray[Any], scopes: int, empty: int) -> npt.NDArray[Any]:
-    """The table with room for so many scopes; `empty` in the new rows."""
-    bigger = np.full((scopes, *table.shape[1:]), empty, table.dtype)
-    bigger[: len(table)] = table
-    return bigger

@@ -7,6 +7,7 @@ from leeboard.detectors.core.arenas import Rows
 from leeboard.detectors.core.jit import Row
 from leeboard.detectors.vector.changes import DirectionChanges, FeatureChanges, Vectors
 from leeboard.detectors.vector.store import CONDITIONING, VECTORS
+from leeboard.pipelines.arrays import enlarged
 
 from .counts import merge_counts, set_split_point
 from .kernel import TextState
@@ -53,11 +54,8 @@ class TextBank:
 
     def resize(self, scopes: int) -> None:
         """Room for more scopes."""
-        for name in ("table", "chunks"):
-            old = getattr(self, name)
-            new = np.full((scopes, old.shape[1]), -1, np.int32)
-            new[: len(old)] = old
-            setattr(self, name, new)
+        self.table = enlarged(self.table, scopes, -1)
+        self.chunks = enlarged(self.chunks, scopes, -1)
 
     def arenas(self) -> TextArenas:
         """The arenas as they are now."""
