@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from leeboard.pipelines.topics import TopicSettings
+from leeboard.pipelines.units import DAY_MS, MINUTE_MS
 from leeboard.pipelines.watch.gate.fold import Gate
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert, Page, Refused, decode_result, encode, reject
@@ -19,13 +20,13 @@ from .fold import BEYOND_ALL_OFFSETS, IncomingRecord, OutgoingRecord, Unreadable
 
 STATE_KEY = b"#gate"
 #: a resolved incident leaves the compacted topic after so long
-RESOLVED_KEPT_MS = 30 * 86_400_000
+RESOLVED_KEPT_MS = 30 * DAY_MS
 #: resolved incidents whose end is remembered: 100,000 x about 100 bytes = 10 MB; beyond that the oldest leave early
 MAX_RESOLVED_KEPT = 100_000
 #: a page of whose scopes no summary came for so long ends as expired
-EXPIRE_AFTER_MS = 24 * 3_600_000
+EXPIRE_AFTER_MS = DAY_MS
 #: times of the last summaries are saved at most so often, where nothing else is to be saved
-SAVE_LAST_SEEN_MS = 600_000
+SAVE_LAST_SEEN_MS = 10 * MINUTE_MS
 
 
 class GateCheckpoint(Struct, array_like=True):

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
-from ..units import DAY_MS, HOUR_MS
+from ..units import DAY_MS, HOUR_MS, MINUTE_MS
 from .apps import App, Rhythm
 
 #: intensity and slow variation are constant, respectively linear, within one step
-STEP_MS = 10 * 60_000
+STEP_MS = 10 * MINUTE_MS
 #: 1970-01-01 was a Thursday
 FIRST_WEEKDAY = 3
 #: expected calls of a block, held once a scope: with texts and columns about 3 KB a call, 3 MB a scope

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from leeboard.detectors import hash64
 from leeboard.detectors.core.budget import page_nats
-from leeboard.pipelines.units import DAY_MS
+from leeboard.pipelines.units import DAY_MS, MINUTE_MS
 from leeboard.pipelines.watch.columns import Signals
 from leeboard.schemas import (
     Accept,
@@ -49,7 +49,7 @@ DROPPED_SHARE = 0.05
 #: calls older than this against their scope's time are not learned
 LATE_MS = 7 * DAY_MS
 #: a call's own time counts up to so far ahead of when its record was written
-AHEAD_MS = 5 * 60 * 1000
+AHEAD_MS = 5 * MINUTE_MS
 #: a summary waits for so many calls, but for no more than so many of its intervals
 SUMMARY_CALLS = 25
 SUMMARY_LATEST = 12
@@ -91,7 +91,7 @@ class Engine:
         self._encoder = Encoder(self.bank, signals, self.incidents.forget_detector)
         self._writer = AlertWriter(self.bank, self.incidents, settings, self.fingerprint, ENGINE_VERSION, numerics)
         self._idle_ms = round(settings.watch.idle_days * DAY_MS)
-        self._summary_ms = round(settings.watch.summary_minutes * 60_000)
+        self._summary_ms = round(settings.watch.summary_minutes * MINUTE_MS)
 
     def step(self, records: Sequence[EngineRecord], positions: Sequence[int]) -> list[Output]:
         """Take records in log order; alerts, summaries and refused controls in the order of their causes.

@@ -6,8 +6,8 @@ from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType
 from leeboard.pipelines.kafka.settings import KafkaSettings
+from leeboard.pipelines.units import DAY_MS
 
-MS_PER_DAY = 86_400_000
 #: partitions of topics that hold little: a few, so that more than one reader can share them
 FEW_PARTITIONS = 3
 #: people look at controls, alerts and pages days later
@@ -41,7 +41,7 @@ def topic_plans(settings: KafkaSettings) -> list[TopicPlan]:
     topics = settings.topics
 
     def kept(days: float) -> dict[str, str]:
-        return {"cleanup.policy": "delete", "retention.ms": str(round(days * MS_PER_DAY))}
+        return {"cleanup.policy": "delete", "retention.ms": str(round(days * DAY_MS))}
 
     return [
         *(TopicPlan(name, settings.partitions, False, {"cleanup.policy": "delete"}) for name in topics.raw),

@@ -6,10 +6,10 @@ from typing import Any
 
 from kafka import TopicPartition
 from leeboard.pipelines.kafka.operate.reading import read_span
+from leeboard.pipelines.units import DAY_MS
 
-_DAY_MS = 86_400_000
 #: where a group that never ran begins in `alerts`, for chats: a day of notices; in `pages` it begins with the oldest
-FIRST_NOTICES_MS = _DAY_MS
+FIRST_NOTICES_MS = DAY_MS
 
 
 class RecordHistory:
@@ -19,7 +19,7 @@ class RecordHistory:
         self._consumer = consumer
         self._pages_topic = pages_topic
         #: an incident ends after accept_days at the latest, in its own time; older alerts are about others
-        self._notices_ms = int((accept_days + 1.0) * _DAY_MS)
+        self._notices_ms = int((accept_days + 1.0) * DAY_MS)
 
     def span(self, partition: TopicPartition, committed: int | None) -> tuple[int, int]:
         """Where to read back from, and where to go on. Raises kafka.errors.KafkaError.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from leeboard.pipelines.notify.messages import words
 from leeboard.pipelines.notify.messages.message import LastReport, Message
+from leeboard.pipelines.units import HOUR_MS
 from leeboard.schemas import Page
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ MAX_BLOCK = 3000
 #: lines of one list
 MAX_LIST_LINES = 8
 #: between two updates of an incident, in event time; a higher severity does not wait
-CHAT_UPDATE_MS = 3_600_000
+CHAT_UPDATE_MS = HOUR_MS
 SEVERITY_RANK = {"info": 0, "warning": 1, "critical": 2}
 #: a webhook answers so; a page of a proxy, or of a redirect's end, does not
 TAKEN = "ok"

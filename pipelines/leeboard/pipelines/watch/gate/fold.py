@@ -14,13 +14,14 @@ from collections.abc import Iterator
 
 import msgspec
 from leeboard.detectors.core.budget import page_nats
+from leeboard.pipelines.units import DAY_MS
 from leeboard.pipelines.watch.rounding import rounded
 from leeboard.pipelines.watch.settings import BudgetSettings
 from leeboard.schemas import Alert, Ledger, Page, RolledUp, Status, scope_parts
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-WEEK_MS = 7 * 86_400_000
+WEEK_MS = 7 * DAY_MS
 #: the controller's ceiling: candidates wait from here on
 H = 5.0
 #: what one app's counted pages may hold of h

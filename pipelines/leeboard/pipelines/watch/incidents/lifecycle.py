@@ -17,7 +17,7 @@ import numpy as np
 from leeboard.detectors import Evidence
 from leeboard.detectors.core.budget import SEVERE_EVENTS
 from leeboard.detectors.core.lifecycle import BACK, FIRED, LEVEL, NEXT, RETURNED
-from leeboard.pipelines.units import DAY_MS
+from leeboard.pipelines.units import DAY_MS, HOUR_MS, MINUTE_MS
 from leeboard.pipelines.watch.families.bank import Bank
 from leeboard.pipelines.watch.settings import EngineSettings
 from leeboard.pipelines.watch.state.history import BEFORE_CALLS
@@ -38,8 +38,8 @@ IMMATERIAL_CALLS = 800
 RIVER_CALLS = 400
 #: a change this close to a deploy belongs to it: calls and scope time after the announcement
 DEPLOY_CALLS = 200
-DEPLOY_MS = 3600 * 1000
-UPDATE_MS = 15 * 60 * 1000
+DEPLOY_MS = HOUR_MS
+UPDATE_MS = 15 * MINUTE_MS
 #: an effect is reported again when it has doubled
 DOUBLED = 2.0
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
